@@ -1,15 +1,22 @@
+const intervalMs = 100;
+/** Longest time that operations may take to undo what they had begun. */
+const graceMs = 30_000;
+
 /**
  * Aborts when the process that started this one is gone: a killed engine leaves its plugins alive, and what they would
- * still do could meet the next command's effects. Operations see the signal before their next effect; the process ends
- * `graceMs` later whatever they do.
+ * still do could meet the next command's effects. Operations see the signal before their next effect and undo a half-made
+ * creation; the process ends when none is under way.
  */
-export function abortWhenEngineIsGone(controller: AbortController, graceMs = 1_000, intervalMs = 100): void {
+export function abortWhenEngineIsGone(controller: AbortController, underway: { readonly count: number }): void {
   const engine = process.ppid;
   const timer = setInterval(() => {
     if (process.ppid === engine) return;
     clearInterval(timer);
     controller.abort(new Error("the engine that started this update is gone"));
-    setTimeout(() => process.exit(1), graceMs);
+    const end = Date.now() + graceMs;
+    setInterval(() => {
+      if (underway.count === 0 || Date.now() >= end) process.exit(1);
+    }, intervalMs);
   }, intervalMs);
   timer.unref();
 }

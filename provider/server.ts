@@ -1,13 +1,16 @@
 import type { provider } from "@pulumi/pulumi";
 import { type EngineLog, engineLog } from "./engineLog";
 import { type OperationContext, PartialFailure, type ResourceType } from "./resource";
-import { unwrap, wrapSecrets } from "./wire";
+import { secretKeys, unwrap, wrapSecrets } from "./wire";
 
 // biome-ignore lint/suspicious/noExplicitAny: the engine's bags are untyped; each resource type checks its own inputs.
 type Bag = any;
 
 /** Resource types by their token, `package:module:Type`. */
 export type ResourceTypes = Readonly<Record<string, ResourceType<Bag, Bag>>>;
+
+/** How many operations are under way: a provider without its engine ends when there are none. */
+export const underway = { count: 0 };
 
 /** The engine's view of a set of resource types. `signal` ends every operation under way. */
 export function providerFor(
@@ -29,13 +32,18 @@ export function providerFor(
     progress: (message) => log(urn, "info", message, true),
     warn: (message) => log(urn, "warning", message, false),
   });
-  const stateOf = (type: ResourceType<Bag, Bag>, state: object) => wrapSecrets(state, type.secrets ?? []);
-  const guarded = async <T>(type: ResourceType<Bag, Bag>, operation: () => Promise<T>): Promise<T> => {
+  // What came as a secret goes back as one: the engine would keep it readable in the state otherwise.
+  const stateOf = (type: ResourceType<Bag, Bag>, state: object, given: Bag) =>
+    wrapSecrets(state, [...(type.secrets ?? []), ...secretKeys(given)]);
+  const guarded = async <T>(type: ResourceType<Bag, Bag>, given: Bag, operation: () => Promise<T>): Promise<T> => {
     signal.signal.throwIfAborted();
+    underway.count++;
     try {
       return await operation();
     } catch (error) {
-      throw error instanceof PartialFailure ? initialisationError(error, stateOf(type, error.state)) : error;
+      throw error instanceof PartialFailure ? initialisationError(error, stateOf(type, error.state, given)) : error;
+    } finally {
+      underway.count--;
     }
   };
 
@@ -51,24 +59,24 @@ export function providerFor(
     },
     async create(urn, inputs) {
       const type = typeOf(urn);
-      const { id, state } = await guarded(type, () => type.create(unwrap(inputs) as Bag, contextOf(urn)));
-      return { id, outs: stateOf(type, state) };
+      const { id, state } = await guarded(type, inputs, () => type.create(unwrap(inputs) as Bag, contextOf(urn)));
+      return { id, outs: stateOf(type, state, inputs) };
     },
     async read(id, urn, props) {
       const type = typeOf(urn);
-      const state = await guarded(type, () => type.read(id, unwrap(props) as Bag, contextOf(urn)));
-      return state === undefined ? { id: "", props: {} } : { id, props: stateOf(type, state) };
+      const state = await guarded(type, props, () => type.read(id, unwrap(props) as Bag, contextOf(urn)));
+      return state === undefined ? { id: "", props: {} } : { id, props: stateOf(type, state, props) };
     },
     async update(id, urn, olds, news) {
       const type = typeOf(urn);
-      const state = await guarded(type, () =>
+      const state = await guarded(type, news, () =>
         type.update(id, unwrap(olds) as Bag, unwrap(news) as Bag, contextOf(urn)),
       );
-      return { outs: stateOf(type, state) };
+      return { outs: stateOf(type, state, news) };
     },
     async delete(id, urn, props) {
       const type = typeOf(urn);
-      await guarded(type, () => type.delete(id, unwrap(props) as Bag, contextOf(urn)));
+      await guarded(type, props, () => type.delete(id, unwrap(props) as Bag, contextOf(urn)));
     },
     async cancel() {
       signal.abort(new Error("the update was cancelled"));

@@ -10,24 +10,37 @@ function isObject(value: Wire): value is Record<string, Wire> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The plain value of a wire value: secrets unwrapped at any depth, unknowns and nulls left out. */
-export function unwrap(value: Wire): Wire {
-  if (value === unknownValue || value === null) return undefined;
-  if (Array.isArray(value)) return value.map(unwrap);
+/**
+ * The plain values of a bag of properties: secrets unwrapped at any depth, unknowns left out. A property that is null is
+ * an absent one; below a property null is a value like others, for example a `route_prefix`.
+ */
+export function unwrap(bag: Wire): Wire {
+  const plain = unwrapValue(bag);
+  if (!isObject(plain)) return plain;
+  return Object.fromEntries(Object.entries(plain).filter(([, value]) => value !== null));
+}
+
+function unwrapValue(value: Wire): Wire {
+  if (value === unknownValue) return undefined;
+  if (Array.isArray(value)) return value.map(unwrapValue);
   if (!isObject(value)) return value;
-  if (value[signatureKey] === secretSignature) return unwrap(value.value);
+  if (value[signatureKey] === secretSignature) return unwrapValue(value.value);
   return Object.fromEntries(
     Object.entries(value)
-      .map(([key, inner]) => [key, unwrap(inner)] as const)
+      .map(([key, inner]) => [key, unwrapValue(inner)] as const)
       .filter(([, inner]) => inner !== undefined),
   );
 }
 
-/** Whether a value that the preview does not know yet is anywhere inside. */
-export function hasUnknowns(value: Wire): boolean {
-  if (value === unknownValue) return true;
-  if (Array.isArray(value)) return value.some(hasUnknowns);
-  return isObject(value) && Object.values(value).some(hasUnknowns);
+/** Whether a secret is anywhere inside. */
+function hasSecrets(value: Wire): boolean {
+  if (Array.isArray(value)) return value.some(hasSecrets);
+  return isObject(value) && (value[signatureKey] === secretSignature || Object.values(value).some(hasSecrets));
+}
+
+/** The properties of a bag that are, or hold, secrets. */
+export function secretKeys(bag: Record<string, Wire>): string[] {
+  return Object.keys(bag).filter((key) => hasSecrets(bag[key]));
 }
 
 /** Marks the named properties of a state as secrets for the engine to encrypt. */

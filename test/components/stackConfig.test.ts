@@ -182,11 +182,9 @@ describe("parseStackConfig", () => {
     const withWaypoint = (changes: object) => () =>
       parseStackConfig(config({ waypoint: JSON.stringify({ ...waypoint, ...changes }) }));
 
-    it("takes an immediate rollback and a completion", () => {
+    it("takes an immediate rollback", () => {
       const back = { primaryCapacity: 100, canaryCapacity: 0, canaryTraffic: 0, direction: "back", immediate: true };
       assert.equal(withWaypoint(back)().waypoint?.immediate, true);
-      const complete = { primaryCapacity: 0, canaryCapacity: 100, canaryTraffic: 100, complete: true };
-      assert.equal(withWaypoint(complete)().waypoint?.complete, true);
     });
 
     it("refuses more traffic than the canary has capacity for", () => {

@@ -1,0 +1,83 @@
+import { availableParallelism } from "node:os";
+import * as pulumi from "@pulumi/pulumi";
+import type { ClusterInputs } from "../../provider/local/cluster";
+import { resourcesOf } from "../instanceTypes";
+import type { PlacedVersion } from "../record";
+import type { ClusterAddress, ClusterComponent, TargetSettings } from "../target";
+import { type LocalHost, runtimeDirectory } from "./host";
+import { Cluster, Package } from "./resources";
+
+export interface LocalClusterArgs {
+  host: LocalHost;
+  settings: TargetSettings;
+  version: PlacedVersion;
+}
+
+/** One version's real Ray cluster of processes on this host, and the package of its working directory. */
+export class LocalCluster extends pulumi.ComponentResource implements ClusterComponent {
+  readonly address: pulumi.Output<ClusterAddress>;
+  readonly grpcPort: pulumi.Output<number>;
+  /** URI of the packaged working directory. */
+  readonly workingDirectory: pulumi.Output<string> | undefined;
+
+  constructor(
+    name: string,
+    { host, settings, version }: LocalClusterArgs,
+    options: pulumi.ComponentResourceOptions = {},
+  ) {
+    super("rayshift:local:Cluster", name, {}, options);
+    const files = version.workingDirectory;
+    if (files !== undefined) {
+      this.workingDirectory = new Package(
+        // A package is what its files are; an in-place update of the cluster brings new files.
+        `package-${version.cluster}-${files.digest.slice(0, 8)}`,
+        { ...files, store: `${host.home}/packages` },
+        { parent: this },
+      ).uri;
+    }
+    const compute = version.spec.compute_config;
+    const cluster = new Cluster(
+      name,
+      {
+        directory: runtimeDirectory({
+          home: host.home,
+          project: pulumi.getProject(),
+          stack: pulumi.getStack(),
+          part: name,
+        }),
+        clusterName: `${settings.service}-${version.cluster}`,
+        python: host.python,
+        head: headResources(compute),
+        workers: compute.worker_nodes.map((group) => ({
+          name: group.name ?? group.instance_type ?? "worker",
+          ...logicalResources(group),
+          minNodes: group.min_nodes,
+          maxNodes: group.max_nodes,
+        })),
+        idleTimeoutSeconds: settings.idleTimeoutSeconds,
+      },
+      { parent: this },
+    );
+    this.grpcPort = cluster.grpcPort;
+    this.address = pulumi.output({
+      dashboardUrl: cluster.dashboardUrl,
+      dashboardTokenFile: cluster.dashboardTokenFile,
+      serveAddress: cluster.serveAddress,
+    });
+    this.registerOutputs({ address: this.address });
+  }
+}
+
+type ComputeConfig = PlacedVersion["spec"]["compute_config"];
+
+/** Beside worker groups the head runs no replicas, as on the other targets; alone it has what this host has. */
+function headResources({ head_node: head, worker_nodes: workers }: ComputeConfig): ClusterInputs["head"] {
+  if (head?.resources !== undefined) return logicalResources(head);
+  return { cpus: workers.length > 0 ? 0 : availableParallelism(), gpus: 0 };
+}
+
+/** What Ray is told that a node has; on this host that is bookkeeping, nobody checks it against the hardware. */
+function logicalResources(node: Parameters<typeof resourcesOf>[0]): ClusterInputs["head"] {
+  const { cpus, gpus, resources } = resourcesOf(node);
+  return { cpus, gpus, ...(Object.keys(resources).length > 0 ? { resources } : {}) };
+}

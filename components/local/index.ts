@@ -1,0 +1,55 @@
+import * as pulumi from "@pulumi/pulumi";
+import { projectFolder } from "../projectFolder";
+import { serveConfig } from "../serveConfig";
+import type { ApplicationsArgs, Target, TargetSettings } from "../target";
+import { LocalCluster } from "./cluster";
+import { homeOf, localHost, runtimeDirectory } from "./host";
+import { LocalLoadBalancer } from "./loadBalancer";
+import { Applications } from "./resources";
+
+export { homeOf, localHost } from "./host";
+export { preflight } from "./preflight";
+
+export const loadBalancerName = "load-balancer";
+
+/** The local target: Ray clusters of processes and a HAProxy on this host. */
+export function localTarget(settings: TargetSettings): Target {
+  const host = localHost(homeOf(projectFolder()));
+  return {
+    cluster: (version, options) => new LocalCluster(`cluster-${version.cluster}`, { host, settings, version }, options),
+    applications: (args, options) => applications(host.home, settings, args, options),
+    loadBalancer: (args, options) => new LocalLoadBalancer(loadBalancerName, { host, settings, ...args }, options),
+  };
+}
+
+function applications(
+  home: string,
+  settings: TargetSettings,
+  { cluster, version, canary, surge, behindLoadBalancer }: ApplicationsArgs,
+  options: pulumi.CustomResourceOptions,
+): Applications {
+  if (!(cluster instanceof LocalCluster))
+    throw new Error("the local target runs applications on its own clusters only");
+  const { spec, capacity } = version;
+  const identity = { home, project: pulumi.getProject(), stack: pulumi.getStack(), part: loadBalancerName };
+  const config = pulumi
+    .all([cluster.address, cluster.grpcPort, cluster.workingDirectory])
+    .apply(([{ serveAddress }, grpcPort, files]) => serveConfig(spec, { serveAddress, grpcPort }, files));
+  return new Applications(
+    `applications-${version.cluster}`,
+    {
+      dashboardUrl: cluster.address.dashboardUrl,
+      dashboardTokenFile: cluster.address.dashboardTokenFile,
+      config: settings.secret ? pulumi.secret(config) : config,
+      ...(capacity === null ? {} : { capacity }),
+      canary,
+      timeoutSeconds: settings.startupTimeoutSeconds,
+      ...(surge === undefined ? {} : { surge: pulumi.output(surge) }),
+      ...(behindLoadBalancer
+        ? { traffic: { adminSocket: `${runtimeDirectory(identity)}/admin.sock`, version: version.cluster } }
+        : {}),
+    },
+    // The applications end with their cluster; asking Serve to delete them first would only take time.
+    { parent: cluster, deletedWith: cluster, ...options },
+  );
+}

@@ -1,0 +1,106 @@
+import * as pulumi from "@pulumi/pulumi";
+import { SetUpIncomplete } from "./local/host";
+import { place, Refusal } from "./placement";
+import { InvalidInput } from "./problems";
+import { projectFolder } from "./projectFolder";
+import { parseRecord, type RolloutRecord } from "./record";
+import { type Addresses, Service } from "./service";
+import { parseStackConfig, type StackConfig } from "./stackConfig";
+import type { Target, TargetSettings } from "./target";
+import { describeVersion } from "./version";
+
+/** What the program exports; `rollout` and `targets` are what the next update and the driver go on from. */
+export interface ServiceOutputs {
+  url: pulumi.Output<string>;
+  queryAuthToken: pulumi.Output<string> | undefined;
+  rollout: RolloutRecord | pulumi.Output<RolloutRecord>;
+  targets: pulumi.Output<Addresses>;
+}
+
+/**
+ * The service of the current stack, from its config and its own last outputs. Problems end the update before anything
+ * is registered, each as one message without a stack trace.
+ */
+export async function serviceFromStackConfig(): Promise<ServiceOutputs> {
+  try {
+    return await declareService();
+  } catch (error) {
+    const told = InvalidInput.isInstance(error) || Refusal.isInstance(error) || error instanceof SetUpIncomplete;
+    throw told ? new pulumi.RunError(error.message) : error;
+  }
+}
+
+async function declareService(): Promise<ServiceOutputs> {
+  const config = parseStackConfig(rawConfig());
+  for (const notice of config.notices) await pulumi.log.warn(notice);
+  const recorded = await recordedOutputs();
+  const { primary, canary } = recorded.rollout ?? {};
+  const wanted = await describeVersion(config.service, projectFolder(), {
+    pinned: config.workingDirDigest,
+    running: [primary, canary].filter((version) => version !== undefined),
+  });
+  if (config.target === "local") {
+    const { localHost, homeOf, preflight } = await import("./local/index.js");
+    await preflight(localHost(homeOf(projectFolder())), wanted, recorded.rollout, config.port);
+  }
+  const placement = place(config, wanted, recorded.rollout, new Date());
+  for (const notice of placement.notices) await pulumi.log.info(notice);
+  const secret = isSecret("service");
+  const service = new Service(config.service.name, {
+    target: await targetOf(config, secret),
+    placement,
+    recorded: recorded.targets,
+  });
+  const { url, queryAuthToken, rollout, addresses } = service;
+  return { url, queryAuthToken, rollout: secret ? pulumi.secret(rollout) : rollout, targets: addresses };
+}
+
+/** Every config value of the project's namespace, by its bare key. */
+function rawConfig(): Record<string, string> {
+  const prefix = `${pulumi.getProject()}:`;
+  return Object.fromEntries(
+    Object.entries(pulumi.runtime.allConfig())
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([key, value]) => [key.slice(prefix.length), value]),
+  );
+}
+
+/** Whether a config value is encrypted, so that nothing made of it may be kept readable. */
+function isSecret(key: string): boolean {
+  const secretKeys: string[] = JSON.parse(process.env.PULUMI_CONFIG_SECRET_KEYS ?? "[]");
+  return secretKeys.includes(`${pulumi.getProject()}:${key}`);
+}
+
+/** The outputs of the stack's last completed update: empty before the first, and unchanged by one that failed. */
+async function recordedOutputs(): Promise<{ rollout: RolloutRecord | undefined; targets: Addresses | undefined }> {
+  const itself = new pulumi.StackReference(`${pulumi.getOrganization()}/${pulumi.getProject()}/${pulumi.getStack()}`);
+  const [rollout, targets] = await Promise.all(["rollout", "targets"].map((name) => itself.getOutputDetails(name)));
+  return {
+    rollout: parseRecord(rollout?.value ?? rollout?.secretValue),
+    targets: targets?.value ?? targets?.secretValue,
+  };
+}
+
+async function targetOf(config: StackConfig, secret: boolean): Promise<Target> {
+  const settings: TargetSettings = {
+    service: config.service.name,
+    startupTimeoutSeconds: config.startupTimeoutSeconds,
+    drainTimeoutSeconds: config.drainTimeoutSeconds,
+    idleTimeoutSeconds: config.idleTimeoutSeconds,
+    port: config.port,
+    secret,
+  };
+  switch (config.target) {
+    case "local":
+      return (await import("./local/index.js")).localTarget(settings);
+    default:
+      throw new InvalidInput([
+        {
+          path: "rayshift:target",
+          value: config.target,
+          rule: "this version runs services on the target `local` only",
+          remedy: "set it with `pulumi config set rayshift:target local`",
+        },
+      ]);
+  }
+}

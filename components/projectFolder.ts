@@ -1,0 +1,13 @@
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { nearestProject, projectVariable } from "./nearestProject";
+
+/**
+ * Folder of the Pulumi.yaml of the program that runs, where relative paths of the config start. Language hosts before
+ * 3.67 do not tell it to the SDK; they run the program in or below the project.
+ */
+export function projectFolder(): string {
+  const told = process.env[projectVariable] ?? pulumi.getRootDirectory();
+  return existsSync(join(told, "Pulumi.yaml")) ? resolve(told) : (nearestProject(process.cwd()) ?? process.cwd());
+}
