@@ -49,12 +49,12 @@ export class Service extends pulumi.ComponentResource {
       surge: surgeGuard(placement, side.version, primaryCluster, canaryCluster, recorded),
       behindLoadBalancer: side === giving,
     });
-    const grown = target.applications(args(receiving), {});
+    const grown = target.applications(args(receiving), { parent: this });
     const balancer = target.loadBalancer(
       { primary: primarySide, canary: canarySide, queryAuthToken: this.queryAuthToken, order },
       { parent: this, ...(order === "concurrent" ? {} : { dependsOn: [grown] }) },
     );
-    if (giving !== undefined) target.applications(args(giving), { dependsOn: [balancer] });
+    if (giving !== undefined) target.applications(args(giving), { parent: this, dependsOn: [balancer] });
 
     this.url = balancer.url;
     this.rollout = recordOf(placement);

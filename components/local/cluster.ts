@@ -5,7 +5,7 @@ import { resourcesOf } from "../instanceTypes";
 import type { PlacedVersion } from "../record";
 import type { ClusterAddress, ClusterComponent, TargetSettings } from "../target";
 import { type LocalHost, runtimeDirectory } from "./host";
-import { Cluster, Package } from "./resources";
+import { Cluster } from "./resources";
 
 export interface LocalClusterArgs {
   host: LocalHost;
@@ -13,28 +13,16 @@ export interface LocalClusterArgs {
   version: PlacedVersion;
 }
 
-/** One version's real Ray cluster of processes on this host, and the package of its working directory. */
+/** One version's real Ray cluster of processes on this host. */
 export class LocalCluster extends pulumi.ComponentResource implements ClusterComponent {
   readonly address: pulumi.Output<ClusterAddress>;
   readonly grpcPort: pulumi.Output<number>;
-  /** URI of the packaged working directory. */
-  readonly workingDirectory: pulumi.Output<string> | undefined;
-
   constructor(
     name: string,
     { host, settings, version }: LocalClusterArgs,
     options: pulumi.ComponentResourceOptions = {},
   ) {
     super("rayshift:local:Cluster", name, {}, options);
-    const files = version.workingDirectory;
-    if (files !== undefined) {
-      this.workingDirectory = new Package(
-        // A package is what its files are; an in-place update of the cluster brings new files.
-        `package-${version.cluster}-${files.digest.slice(0, 8)}`,
-        { ...files, store: `${host.home}/packages` },
-        { parent: this },
-      ).uri;
-    }
     const compute = version.spec.compute_config;
     const cluster = new Cluster(
       name,
@@ -56,7 +44,9 @@ export class LocalCluster extends pulumi.ComponentResource implements ClusterCom
         })),
         idleTimeoutSeconds: settings.idleTimeoutSeconds,
       },
-      { parent: this },
+      // A version is immutable, and so is its cluster: settings of the stack, or another table of instance types, are
+      // for the clusters to come and must not replace one that runs.
+      { parent: this, ignoreChanges: ["head", "workers", "idleTimeoutSeconds", "python"] },
     );
     this.grpcPort = cluster.grpcPort;
     this.address = pulumi.output({

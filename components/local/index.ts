@@ -5,6 +5,7 @@ import type { ApplicationsArgs, Target, TargetSettings } from "../target";
 import { LocalCluster } from "./cluster";
 import { homeOf, localHost, runtimeDirectory } from "./host";
 import { LocalLoadBalancer } from "./loadBalancer";
+import { Packages } from "./packages";
 import { Applications } from "./resources";
 
 export { homeOf, localHost } from "./host";
@@ -15,9 +16,10 @@ export const loadBalancerName = "load-balancer";
 /** The local target: Ray clusters of processes and a HAProxy on this host. */
 export function localTarget(settings: TargetSettings): Target {
   const host = localHost(homeOf(projectFolder()));
+  const packages = new Packages(`${host.home}/packages/${pulumi.getProject()}-${pulumi.getStack()}`);
   return {
     cluster: (version, options) => new LocalCluster(`cluster-${version.cluster}`, { host, settings, version }, options),
-    applications: (args, options) => applications(host.home, settings, args, options),
+    applications: (args, options) => applications(host.home, settings, packages, args, options),
     loadBalancer: (args, options) => new LocalLoadBalancer(loadBalancerName, { host, settings, ...args }, options),
   };
 }
@@ -25,6 +27,7 @@ export function localTarget(settings: TargetSettings): Target {
 function applications(
   home: string,
   settings: TargetSettings,
+  packages: Packages,
   { cluster, version, canary, surge, behindLoadBalancer }: ApplicationsArgs,
   options: pulumi.CustomResourceOptions,
 ): Applications {
@@ -33,7 +36,7 @@ function applications(
   const { spec, capacity } = version;
   const identity = { home, project: pulumi.getProject(), stack: pulumi.getStack(), part: loadBalancerName };
   const config = pulumi
-    .all([cluster.address, cluster.grpcPort, cluster.workingDirectory])
+    .all([cluster.address, cluster.grpcPort, packages.uriOf(version, options.parent)])
     .apply(([{ serveAddress }, grpcPort, files]) => serveConfig(spec, { serveAddress, grpcPort }, files));
   return new Applications(
     `applications-${version.cluster}`,
@@ -50,6 +53,6 @@ function applications(
         : {}),
     },
     // The applications end with their cluster; asking Serve to delete them first would only take time.
-    { parent: cluster, deletedWith: cluster, ...options },
+    { ...options, parent: cluster, deletedWith: cluster },
   );
 }

@@ -32,6 +32,8 @@ export interface LoadBalancerInputs {
   canary?: string;
   /** Longest wait for the requests of a backend that is removed. */
   drainTimeoutSeconds: number;
+  /** For this update only: nobody asks whether a cluster is ready for its traffic, because it cannot be worse off. */
+  immediate?: boolean;
 }
 
 export interface LoadBalancerState extends LoadBalancerInputs {
@@ -52,11 +54,14 @@ export function loadBalancerType(
   assertReady: AssertReady,
   patience: Patience = PATIENCE,
 ): ResourceType<LoadBalancerInputs, LoadBalancerState> {
+  const proofFor = ({ immediate }: LoadBalancerInputs): AssertReady =>
+    immediate === true ? async () => {} : assertReady;
+
   /** Starts the process: nothing runs yet, so there is nothing to shift or to drain. */
   const launch = async (inputs: LoadBalancerInputs, port: number, context: OperationContext) => {
     await requireFreePort(port);
     for (const backend of inputs.backends) {
-      if (backend.weight > 0) await requireReady(backend, context, assertReady);
+      if (backend.weight > 0) await requireReady(backend, context, proofFor(inputs));
     }
     context.signal.throwIfAborted();
     await startHaproxy(inputs.haproxy, inputs.directory, { ...inputs, port });
@@ -76,7 +81,7 @@ export function loadBalancerType(
     const { adminSocket } = haproxyFiles(directory);
     const before = await readLive(directory);
     try {
-      await shift(directory, inputs, context, assertReady, patience);
+      await shift(directory, inputs, context, proofFor(inputs), patience);
       writeFiles(directory, { ...inputs, port });
       const versions = inputs.backends.map(({ version }) => version);
       await removeUnwanted(adminSocket, versions, inputs.drainTimeoutSeconds, context);
@@ -234,7 +239,8 @@ function stateOf(inputs: LoadBalancerInputs, port: number): LoadBalancerState {
   const running = runningHaproxy(inputs.directory);
   if (running === undefined) throw new Error(`HAProxy in ${inputs.directory} ended by itself`);
   const { adminSocket } = haproxyFiles(inputs.directory);
-  return { ...inputs, url: `http://127.0.0.1:${port}`, port, adminSocket, pid: running.pid };
+  const { immediate: _, ...lasting } = inputs;
+  return { ...lasting, url: `http://127.0.0.1:${port}`, port, adminSocket, pid: running.pid };
 }
 
 /** The state with what HAProxy really does in place of what it was told. */

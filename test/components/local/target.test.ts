@@ -100,8 +100,8 @@ describe("the local target", () => {
   describe("a working directory", () => {
     it("is packaged by its content into the home folder, and given to the applications", async () => {
       const resources = await declared({ workingDirectory: files });
-      const name = "package-v1-aaaaaaaa";
-      assert.deepEqual(named(resources, name).inputs, { ...files, store: `${tools.home}/packages` });
+      const name = "package-aaaaaaaa";
+      assert.deepEqual(named(resources, name).inputs, { ...files, store: `${tools.home}/packages/rayshift-dev` });
       const config = named(resources, "applications-v1").inputs.config as {
         applications: Array<{ runtime_env: object }>;
       };
@@ -109,6 +109,21 @@ describe("the local target", () => {
         working_dir: `file:///packages/${name}.zip`,
         env_vars: { VERSION: "v1" },
       });
+    });
+
+    it("is packaged once for all versions that have it", async () => {
+      const before: RolloutRecord = { ...running, primary: { ...running.primary, workingDirectory: files } };
+      const placement = placing({ canaryPercent: 10 }, { ...version("v2"), workingDirectory: files }, before);
+      const declare = () => new Service("sample-service", { target: localTarget(settings), placement });
+      const { resources } = await registering({}, declare);
+      const folders = ["v1", "v2"].map((name) => {
+        const config = named(resources, `applications-${name}`).inputs.config as {
+          applications: Array<{ runtime_env: { working_dir: string } }>;
+        };
+        return config.applications[0]!.runtime_env.working_dir;
+      });
+      assert.equal(resources.filter(({ type }) => type === "rayserve:local:Package").length, 1);
+      assert.equal(new Set(folders).size, 1);
     });
 
     it("has no package when there is none", async () => {

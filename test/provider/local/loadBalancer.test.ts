@@ -276,6 +276,15 @@ describe("the local load balancer", function () {
       assert.equal((await send(state.url, { "X-ANYSCALE-VERSION": "canary" })).status, 404);
     });
 
+    it("but for a rollback at once, which nothing may hold up", async () => {
+      const [v1, v2] = await pair();
+      const state = await create(inputs([v1.backend(50), v2.backend(50)], { canary: "v2" }));
+      refuse = "v1";
+      const after = await update(state, inputs([v1.backend(100)], { immediate: true }));
+      assert.deepEqual(await weights(), { v1: 100 });
+      assert.equal(after.immediate, undefined);
+    });
+
     it("to a version that does not pass the health check", async () => {
       const [v1, v2] = await pair();
       v2.healthy = false;

@@ -1,0 +1,150 @@
+import { readFile } from "node:fs/promises";
+import { request as requestHttp } from "node:http";
+import { request as requestHttps } from "node:https";
+import type { ServeDeployment } from "./config";
+import { type Observation, parseObservation } from "./observation";
+
+/** How to reach the dashboard of a cluster. Ray's token is in the file (0600), never in the Pulumi state. */
+export interface DashboardAddress {
+  /** Such as http://127.0.0.1:8265. */
+  dashboardUrl: string;
+  dashboardTokenFile?: string;
+}
+
+/** Nothing usable answered: no connection, a timeout, or an error of the dashboard itself. May pass. */
+export class DashboardUnreachable extends Error {
+  override readonly name = "DashboardUnreachable";
+  constructor(
+    message: string,
+    /** Nothing listens at the address: the cluster's head is gone, not merely slow. */
+    readonly refused: boolean,
+  ) {
+    super(message);
+  }
+}
+
+/** Ray answered and said no; the message holds Ray's own text. */
+export class ServeRejected extends Error {
+  override readonly name = "ServeRejected";
+}
+
+const READ_TIMEOUT_MS = 10_000;
+/** The first PUT starts Serve's controller and proxy and answers after that. */
+const WRITE_TIMEOUT_MS = 120_000;
+const PATH = "/api/serve/applications/";
+
+/** What runs on the cluster. A cluster on which Serve was never started has no applications. */
+export async function getApplications(address: DashboardAddress, signal?: AbortSignal): Promise<Observation> {
+  const text = await request(address, "GET", READ_TIMEOUT_MS, signal);
+  return parseObservation(text, address.dashboardUrl);
+}
+
+/** Replaces the whole Serve config of the cluster. Ray has taken it over when this returns, and converges after that. */
+export async function putApplications(
+  address: DashboardAddress,
+  config: ServeDeployment,
+  signal?: AbortSignal,
+): Promise<void> {
+  await request(address, "PUT", WRITE_TIMEOUT_MS, signal, config);
+}
+
+/** Shuts Serve down on the cluster, with all applications. */
+export async function deleteApplications(address: DashboardAddress, signal?: AbortSignal): Promise<void> {
+  await request(address, "DELETE", WRITE_TIMEOUT_MS, signal);
+}
+
+async function request(
+  address: DashboardAddress,
+  method: "GET" | "PUT" | "DELETE",
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+  body?: object,
+): Promise<string> {
+  signal?.throwIfAborted();
+  const timeout = AbortSignal.timeout(timeoutMs);
+  const token = await readToken(address);
+  let answer: Answer;
+  try {
+    answer = await send(new URL(PATH, address.dashboardUrl), {
+      method,
+      headers: {
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+    });
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw unreachable(address, timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : causeOf(error), error);
+  }
+  const { status, text } = answer;
+  if (status === 401 || status === 403) {
+    const remedy =
+      token === undefined
+        ? `No token could be read from ${address.dashboardTokenFile ?? "a token file, none is set"}.`
+        : `The token in ${address.dashboardTokenFile} is not the cluster's.`;
+    throw new ServeRejected(`Ray's dashboard at ${address.dashboardUrl} refused the token (${status}). ${remedy}`);
+  }
+  if (status >= 500) {
+    throw unreachable(address, `it answered ${status}: ${lastLines(text)}`);
+  }
+  if (status >= 300) {
+    throw new ServeRejected(`Ray Serve at ${address.dashboardUrl} rejected the config (${status}): ${text.trim()}`);
+  }
+  return text;
+}
+
+/** The token, read at each use since a cluster that was made anew has a new one. Absent when its file is gone. */
+async function readToken({ dashboardTokenFile }: DashboardAddress): Promise<string | undefined> {
+  if (dashboardTokenFile === undefined) return undefined;
+  try {
+    return (await readFile(dashboardTokenFile, "utf8")).trim();
+  } catch (error) {
+    // The file goes with its cluster: whether one still answers is for the request to find out.
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+interface Answer {
+  status: number;
+  text: string;
+}
+
+/** One request on a connection of its own. Not fetch: its Sec-Fetch-Mode header makes Ray take it for a browser's. */
+function send(
+  url: URL,
+  { body, ...options }: { method: string; headers: Record<string, string>; body?: string; signal: AbortSignal },
+): Promise<Answer> {
+  const request = url.protocol === "https:" ? requestHttps : requestHttp;
+  return new Promise((resolve, reject) => {
+    const sent = request(url, { ...options, agent: false }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on("data", (chunk: Buffer) => chunks.push(chunk));
+      response.on("error", reject);
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString() }));
+    });
+    sent.on("error", reject);
+    sent.end(body);
+  });
+}
+
+function unreachable(address: DashboardAddress, why: string, error?: unknown): DashboardUnreachable {
+  const message = `Ray's dashboard at ${address.dashboardUrl} cannot be reached: ${why}`;
+  return new DashboardUnreachable(message, isRefused(error));
+}
+
+function causeOf(error: unknown): string {
+  return isRefused(error) ? "nothing listens there (connection refused)" : (error as Error).message;
+}
+
+/** Also of an address with several IPs, where each refuses. */
+function isRefused(error: unknown): boolean {
+  const { code, errors } = (error ?? {}) as { code?: string; errors?: unknown[] };
+  return code === "ECONNREFUSED" || (errors !== undefined && errors.length > 0 && errors.every(isRefused));
+}
+
+function lastLines(text: string): string {
+  return text.trim().split("\n").slice(-3).join("\n").slice(-500);
+}

@@ -1,0 +1,61 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { rayReplicas, roundedUpReplicas } from "../../rollout/replicas";
+import { type DashboardAddress, DashboardUnreachable, getApplications } from "./dashboard";
+import { type DeploymentObservation, deploymentsOf, isEmpty, type Observation } from "./observation";
+
+const ATTEMPTS = 5;
+const RETRY_MS = 500;
+
+/**
+ * Throws unless the cluster can take `trafficPercent` of the service's requests now: every application RUNNING and in
+ * every deployment as many replicas running as that share needs. Network errors that pass within 2 s are waited out.
+ */
+export async function assertReadyFor(
+  address: DashboardAddress,
+  trafficPercent: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (trafficPercent === 0) return;
+  const problems = problemsFor(await observe(address, signal), trafficPercent);
+  if (problems.length === 0) return;
+  throw new Error(
+    `the cluster at ${address.dashboardUrl} cannot take ${trafficPercent}% of the traffic: ${problems.join("; ")}. ` +
+      "No weight was changed. Raise its capacity, or wait until its replicas run.",
+  );
+}
+
+/** What stands against sending `trafficPercent` of the requests to a cluster; empty when nothing does. */
+export function problemsFor(observation: Observation, trafficPercent: number): string[] {
+  if (isEmpty(observation)) return ["no application runs on it"];
+  const capacity = observation.targetCapacity ?? 100;
+  const problems = capacity < trafficPercent ? [`its capacity is ${capacity}%`] : [];
+  for (const [name, { status }] of Object.entries(observation.applications)) {
+    if (status !== "RUNNING") problems.push(`application ${name} is ${status}`);
+  }
+  for (const { application, deployment, observed } of deploymentsOf(observation)) {
+    const needed = replicasNeeded(observed, capacity, trafficPercent);
+    if (observed.running >= needed) continue;
+    problems.push(`deployment ${application}/${deployment} runs ${observed.running} replicas and needs ${needed}`);
+  }
+  return problems;
+}
+
+/**
+ * Replicas that a share of the traffic needs. Where Ray's rounding would run too few, its count was raised: all replicas
+ * of the present capacity are then enough for any traffic up to it, though the raised count would ask for one more.
+ */
+export function replicasNeeded(observed: DeploymentObservation, capacity: number, trafficPercent: number): number {
+  const ofTraffic = roundedUpReplicas(observed.full, trafficPercent);
+  return trafficPercent > capacity ? ofTraffic : Math.min(ofTraffic, rayReplicas(observed.full, capacity));
+}
+
+async function observe(address: DashboardAddress, signal?: AbortSignal): Promise<Observation> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await getApplications(address, signal);
+    } catch (error) {
+      if (!(error instanceof DashboardUnreachable) || attempt === ATTEMPTS) throw error;
+      await sleep(RETRY_MS, undefined, signal === undefined ? {} : { signal });
+    }
+  }
+}

@@ -1,0 +1,105 @@
+import type { CommandResult } from "../deploy";
+import type { ClusterStatus, RolloutEvent } from "../events";
+import { describeWaypoint, type Waypoint } from "../plan";
+import type { RolloutPlan } from "../planCommand";
+import type { ServiceStatus } from "../status";
+
+/** Text for people, without control characters: for pipes, logs and CI. */
+
+const percent = (value: number | null) => (value === null ? "?" : `${value}%`);
+
+/** What one cluster has, is asked for and is sent. */
+export function clusterLine(role: string, cluster: ClusterStatus): string {
+  const capacity = cluster.capacity === null ? "100%" : `${cluster.capacity}%`;
+  const replicas =
+    cluster.replicas === null ? "replicas ?" : `replicas ${cluster.replicas.running}/${cluster.replicas.wanted}`;
+  const workers = `workers ${cluster.workers ?? "?"}`;
+  const waits = cluster.waitsFor === undefined ? "" : `  ${cluster.waitsFor}`;
+  return `${role.padEnd(8)}${cluster.version.padEnd(12)}capacity ${capacity.padEnd(6)}traffic ${percent(cluster.traffic).padEnd(6)}${replicas}  ${workers}${waits}`;
+}
+
+function clusterLines({ primary, canary }: { primary: ClusterStatus; canary?: ClusterStatus }): string[] {
+  return [clusterLine("primary", primary), ...(canary === undefined ? [] : [clusterLine("canary", canary)])];
+}
+
+const shortly = ({ primaryCapacity: p, canaryCapacity: c, canaryTraffic: w }: Waypoint) => `(${p}, ${c}, ${w})`;
+
+/** The lines of an event; none for those that a log can do without. */
+export function eventLines(event: RolloutEvent): string[] {
+  switch (event.event) {
+    case "started":
+      return [
+        `${event.command} ${event.service}, version ${event.version}`,
+        ...event.notices.map((text) => `note: ${text}`),
+      ];
+    case "notice":
+      return [`note: ${event.message}`];
+    case "planned":
+      return event.waypoints.length === 0
+        ? []
+        : [
+            `waypoints (primary capacity, canary capacity, canary traffic): ${event.waypoints.map(shortly).join(" ")}, peak ${event.peakCapacity}%`,
+          ];
+    case "update":
+      return [`update: ${event.message}`];
+    case "progress":
+      return [`  ${event.resource}: ${event.message}`];
+    case "status":
+      return [];
+    case "reached":
+      return [
+        `reached ${describeWaypoint(event.waypoint)} after ${event.seconds.toFixed(1)} s`,
+        ...clusterLines(event).map((line) => `  ${line}`),
+      ];
+    case "unhealthy":
+      return [`version ${event.version} is not good: ${event.reason}`];
+    case "finished":
+      return [`${event.outcome} after ${event.seconds.toFixed(1)} s`];
+  }
+}
+
+export function statusLines(now: ServiceStatus): string[] {
+  const { service, primary } = now;
+  if (service === undefined || primary === undefined) return [now.state];
+  return [
+    `${service} is ${now.state}${now.url === undefined ? "" : ` at ${now.url}`}`,
+    ...clusterLines({ primary, ...(now.canary ? { canary: now.canary } : {}) }),
+    ...(now.deadline === undefined ? [] : [`rolled back if not complete by ${now.deadline}`]),
+    ...now.problems.map((problem) => `problem: ${problem}`),
+  ];
+}
+
+export function planLines(planned: RolloutPlan): string[] {
+  const { kind, version, waypoints, peakCapacity, peakReplicas, peakGpus } = planned;
+  const notices = planned.notices.map((text) => `note: ${text}`);
+  const peaks = `peak: ${peakCapacity}% capacity, ${peakReplicas} replicas${peakGpus === undefined ? "" : `, ${peakGpus} GPUs`}`;
+  if (kind !== "rollout") return [...notices, kindLine[kind](version), peaks];
+  const steps = waypoints.map(
+    ({ waypoint, peakReplicas: replicas, rollbackSpeed, rollbackUpdates }, index) =>
+      `${String(index + 1).padStart(3)}  ${describeWaypoint(waypoint)}; up to ${replicas} replicas; back ` +
+      `${rollbackSpeed === "traffic-first" ? "at once" : `by waypoints, ${rollbackUpdates} update${rollbackUpdates === 1 ? "" : "s"}`}`,
+  );
+  const last = planned.completes
+    ? [`${String(waypoints.length + 1).padStart(3)}  ${version} is the primary, the old cluster ends`]
+    : [];
+  return [...notices, `roll out ${version} from ${describeWaypoint(planned.from)}:`, ...steps, ...last, peaks];
+}
+
+const kindLine = {
+  firstDeploy: (version: string) => `first deploy of ${version}: one cluster, all the traffic`,
+  unchanged: (version: string) => `${version} runs already: nothing to do`,
+  inPlace: (version: string) => `${version} in place of the running version's applications, on the same cluster`,
+  rollbackFirst: (version: string) =>
+    `the rollout that is under way is taken back first; then ${version}, if it is not the primary`,
+};
+
+export function outcomeLines({ outcome, version, url }: CommandResult, { stack }: { stack: string }): string[] {
+  const flag = stack === "dev" ? "" : ` -s ${stack}`;
+  const next =
+    outcome === "held"
+      ? [
+          `Held. Go on with \`rayshift deploy${flag} --canary-percent N\`, complete with 100, or go back with \`rayshift rollback${flag}\`.`,
+        ]
+      : [];
+  return [`${version}: ${outcome}; the service answers at ${url}`, ...next];
+}

@@ -1,0 +1,68 @@
+import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { type Document, isMap, parseDocument } from "yaml";
+import { InvalidInput } from "../components/problems";
+import type { Project } from "./project";
+
+/**
+ * The stack's config file. Edits keep comments and the order of keys, and take effect whole or not at all: the file is
+ * replaced by a rename.
+ */
+export class ConfigFile {
+  constructor(private readonly project: Project) {}
+
+  /** The values of the project's namespace by bare key, as an update's program gets them: objects as JSON text. */
+  read(): Record<string, string> {
+    const config = (this.load().toJS() as { config?: Record<string, unknown> } | null)?.config ?? {};
+    const prefix = `${this.project.name}:`;
+    return Object.fromEntries(
+      Object.entries(config)
+        .filter(([key]) => key.startsWith(prefix))
+        .map(([key, value]) => [key.slice(prefix.length), typeof value === "string" ? value : JSON.stringify(value)]),
+    );
+  }
+
+  /** Sets keys, and removes those whose value is undefined. Does nothing where the file says so already. */
+  edit(values: Record<string, unknown>): void {
+    const document = this.load();
+    const before = textOf(document);
+    for (const [key, value] of Object.entries(values)) {
+      const path = ["config", `${this.project.name}:${key}`];
+      if (value === undefined) document.deleteIn(path);
+      // A plain value goes into the node that is there, which keeps the comment beside it.
+      else if (JSON.stringify(document.getIn(path)) !== JSON.stringify(value)) {
+        document.setIn(path, typeof value === "object" ? document.createNode(value) : value);
+      }
+    }
+    const after = textOf(document);
+    if (after === before) return;
+    const { configFile } = this.project;
+    const temporary = `${configFile}.${process.pid}.tmp`;
+    // Who may read the file stays as the user set it.
+    const mode = existsSync(configFile) ? statSync(configFile).mode & 0o777 : 0o644;
+    writeFileSync(temporary, after, { mode });
+    renameSync(temporary, configFile);
+  }
+
+  private load(): Document {
+    const { configFile } = this.project;
+    const document: Document = parseDocument(existsSync(configFile) ? readFileSync(configFile, "utf8") : "", {
+      // The CLI reads YAML 1.1: text that it would take for a time or a truth value has to be quoted.
+      compat: "yaml-1.1",
+    });
+    document.contents ??= document.createNode({});
+    const config = isMap(document.contents) ? (document.get("config") ?? undefined) : "none";
+    const rules = document.errors.map(({ message }) => message.split("\n")[0]!);
+    if (rules.length === 0 && config !== undefined && !isMap(config))
+      rules.push("is not a mapping with a mapping `config`");
+    if (rules.length > 0) {
+      const problems = rules.map((rule) => ({ path: configFile, rule, remedy: "correct the file" }));
+      throw new InvalidInput(problems, "stack config");
+    }
+    // An empty mapping is written as {}, and what is put into one would go between its braces.
+    if (!isMap(config) || config.items.length === 0) document.set("config", document.createNode({}));
+    return document;
+  }
+}
+
+/** Long values stay on their lines. */
+const textOf = (document: Document) => document.toString({ lineWidth: 0 });

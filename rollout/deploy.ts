@@ -1,0 +1,158 @@
+import { localHost } from "../components/local/host";
+import { preflight } from "../components/local/preflight";
+import { place } from "../components/placement";
+import type { RolloutRecord } from "../components/record";
+import { deployedOutputs, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
+import { Refused } from "./errors";
+import type { Outcome } from "./events";
+import { inspect } from "./inspect";
+import { primaryOnly } from "./plan";
+import { giveUp, goBack } from "./return";
+import { type Deployed, driving, isDeployed, type Session, type SessionOptions } from "./session";
+import { configFor, readWanted, type Wanted, type WantedOptions } from "./wanted";
+
+export interface DeployOptions extends SessionOptions, WantedOptions {}
+
+export interface CommandResult {
+  outcome: Outcome;
+  /** The version in charge, or the canary that is held. */
+  version: string;
+  url: string;
+}
+
+/**
+ * First deploy, rollout, next split or in-place update of a service; goes on with one that was interrupted.
+ *
+ * @throws RolledBack or DeadlinePassed when the canary was given up and the primary serves again
+ * @throws InvalidInput, Refused or Refusal when nothing was changed
+ * @throws StackLocked when another command or update works on the stack
+ */
+export async function deploy(options: DeployOptions): Promise<CommandResult> {
+  const began = Date.now();
+  return driving("deploy", options, async (session) => {
+    const wanted = await readWanted(session, options);
+    const { emit, signal, stack } = session;
+    const outputs = await stack.outputs(signal);
+    await preflightOf(session, wanted, outputs?.rollout);
+    if (outputs === undefined) await stack.create(signal);
+    const clusters = outputs === undefined ? [] : await stack.settle(signal);
+    const version = wanted.version.name;
+    emit({
+      event: "started",
+      command: "deploy",
+      service: wanted.source.spec.name,
+      version,
+      notices: wanted.config.notices,
+    });
+    const outcome = isDeployed(outputs)
+      ? await change(session, outputs, wanted, clusters)
+      : await deployFirst(session, wanted);
+    const { url = "" } = await deployedOutputs(session);
+    emit({ event: "finished", outcome, version, seconds: (Date.now() - began) / 1000 });
+    return { outcome, version, url };
+  });
+}
+
+/** What the program would find before it registers anything, found before the config changes. */
+async function preflightOf(
+  { project, environment }: Session,
+  { version, config }: Wanted,
+  recorded?: RolloutRecord,
+): Promise<void> {
+  if (config.target === "local") await preflight(localHost(project.home, environment), version, recorded, config.port);
+}
+
+async function deployFirst(session: Session, wanted: Wanted): Promise<Outcome> {
+  for (const message of place(wanted.config, wanted.version, undefined, new Date()).notices) {
+    session.emit({ event: "notice", message });
+  }
+  session.config.edit({ ...configFor(wanted), canaryPercent: undefined });
+  await settleAt(session, undefined, `first deploy of ${wanted.version.name}`);
+  return "deployed";
+}
+
+async function change(session: Session, deployed: Deployed, wanted: Wanted, clusters: string[]): Promise<Outcome> {
+  const { primary, canary, surge } = deployed.rollout;
+  refuse(deployed, wanted);
+  const { digest } = wanted.version;
+  if (wanted.config.inPlace === true) return updateInPlace(session, deployed, wanted);
+  if (canary !== undefined && digest !== canary.digest) {
+    await goBack(session, deployed, wanted.config.maxSurgePercent ?? surge);
+    return digest === primary.digest ? "rolledBack" : change(session, await deployedOutputs(session), wanted, []);
+  }
+  return digest === primary.digest ? keep(session, deployed, wanted, clusters) : rollOut(session, deployed, wanted);
+}
+
+/** What the program would refuse is said before the config changes. */
+function refuse({ rollout }: Deployed, { source, version, config }: Wanted): void {
+  if (source.spec.name !== rollout.primary.spec.name) {
+    throw new Refused(
+      `this stack runs the service ${rollout.primary.spec.name}, and a service keeps its name. Deploy ${source.spec.name} to ` +
+        "a stack of its own with `-s STACK`. Nothing was changed.",
+    );
+  }
+  const { primary, canary } = rollout;
+  const reused = [primary, canary].some(
+    (running) => running?.name === version.name && running.digest !== version.digest,
+  );
+  if (reused || config.inPlace === true) place(config, version, rollout, new Date());
+}
+
+/** The version that runs already: only what is missing or left over is put right. */
+async function keep(session: Session, deployed: Deployed, wanted: Wanted, clusters: string[]): Promise<Outcome> {
+  const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
+  session.config.edit({ ...configFor(wanted), canaryPercent: undefined });
+  const faults = [
+    ...seen.gone.map((part) => `${part} is gone`),
+    ...(seen.at.canaryTraffic === 0 ? [] : ["requests go elsewhere"]),
+    ...(clusters.length > 1 ? ["an interrupted rollout left a cluster"] : []),
+  ];
+  if (faults.length === 0) return "unchanged";
+  await settleAt(session, deployed, `repair: ${faults.join(", ")}`, true);
+  return "deployed";
+}
+
+async function updateInPlace(session: Session, deployed: Deployed, wanted: Wanted): Promise<Outcome> {
+  if (wanted.version.digest === deployed.rollout.primary.digest) return "unchanged";
+  session.config.edit({ ...configFor(wanted), inPlace: true });
+  await settleAt(session, deployed, `${wanted.version.name} in place`);
+  session.config.edit({ inPlace: undefined });
+  return "updatedInPlace";
+}
+
+async function rollOut(session: Session, deployed: Deployed, wanted: Wanted): Promise<Outcome> {
+  const { canaryPercent, maxSurgePercent, rolloutTimeoutMinutes, autoRollback } = wanted.config;
+  const { primary, canary } = deployed.rollout;
+  const surge = maxSurgePercent ?? deployed.rollout.surge;
+  const startedAt = deployed.rollout.startedAt ?? new Date().toISOString();
+  const rollout: Rollout = {
+    versions: { primary: primary.name, canary: wanted.version.name },
+    goal: { kind: "split", traffic: canaryPercent ?? 100, surge },
+    startedAt,
+    deadline: new Date(Date.parse(startedAt) + rolloutTimeoutMinutes * 60_000).toISOString(),
+  };
+  session.config.edit({ ...configFor(wanted), canaryPercent });
+  const end = await walkTo(session, deployed, rollout);
+  if (end.kind !== "arrived") {
+    return giveUp(session, rollout, end, { autoRollback, atOnce: surge !== undefined && canaryPercent === undefined });
+  }
+  session.config.edit({ waypoint: undefined });
+  if ((canaryPercent ?? 100) < 100) return "held";
+  session.config.edit({ canaryPercent: undefined });
+  const before = canary === undefined ? await deployedOutputs(session) : deployed;
+  await settleAt(session, before, `${wanted.version.name} completes, ${primary.name} ends`);
+  return "completed";
+}
+
+/** The update after which one version runs alone, and where it then stands. */
+async function settleAt(
+  session: Session,
+  before: Deployed | undefined,
+  message: string,
+  refresh = false,
+): Promise<void> {
+  const began = Date.now();
+  await watchedUpdate(session, before, { message, endWhenUnhealthy: false, refresh });
+  const { rollout, targets } = await deployedOutputs(session);
+  reportReached(session, primaryOnly, await inspect(rollout, targets, session.signal), began);
+}

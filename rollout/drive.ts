@@ -1,0 +1,212 @@
+import { waypointOf } from "../components/placement";
+import type { RolloutRecord } from "../components/record";
+import type { ConfiguredWaypoint } from "../components/stackConfig";
+import { StackLocked, UpdateFailed } from "./errors";
+import type { RolloutEvent } from "./events";
+import { type Inspection, inspect } from "./inspect";
+import { describeWaypoint, directionOf, equal, type Goal, nextWaypoint, planSummary, type Waypoint } from "./plan";
+import type { EngineEvent } from "./pulumi";
+import { type Deployed, isDeployed, type Session } from "./session";
+import { type Interruption, watch } from "./watch";
+
+/** The two versions of a rollout, by name. */
+export interface Versions {
+  primary: string;
+  canary: string;
+}
+
+/** How a walk ended. */
+export type WalkEnd = { kind: "arrived" } | Interruption;
+
+/** A rollout under way: where it is to go, and by when. */
+export interface Rollout {
+  versions: Versions;
+  goal: Goal;
+  /** ISO time of the rollout's start. */
+  startedAt: string;
+  /** ISO time; after it a forward walk is given up. */
+  deadline: string;
+}
+
+/**
+ * Walks a service to a goal, one update a waypoint. Each waypoint is planned from what really runs, not from the
+ * record, so a walk goes on from wherever a failed or killed update left the service.
+ */
+export async function walkTo(session: Session, deployed: Deployed, rollout: Rollout): Promise<WalkEnd> {
+  const { goal, versions } = rollout;
+  const forward = goal.kind === "split";
+  let current = deployed;
+  let seen = await inspect(current.rollout, current.targets, session.signal);
+  const { updates, peakCapacity } = planSummary(seen.at, goal);
+  session.emit({ event: "planned", waypoints: updates.map(({ waypoint }) => waypoint), peakCapacity });
+  for (;;) {
+    const standing = waypointOf(current.rollout);
+    const next = nextWaypoint(seen.at, goal);
+    if (equal(next, seen.at) && equal(next, standing) && current.rollout.canary !== undefined)
+      return { kind: "arrived" };
+    if (seen.unhealthy.canary !== undefined && forward) return { kind: "unhealthy", reason: seen.unhealthy.canary };
+    const began = Date.now();
+    session.config.edit({ waypoint: waypointConfig(rollout, directionOf(seen.at, goal), next) });
+    const end = await watchedUpdate(session, current, {
+      message: `${versions.canary}: ${next.canaryTraffic}% of the traffic, capacities ${next.primaryCapacity}% and ${next.canaryCapacity}%`,
+      waypoint: next,
+      canary: versions.canary,
+      deadline: forward ? rollout.deadline : undefined,
+      endWhenUnhealthy: forward,
+      // What is gone, or stands elsewhere than the last update left it, the engine only sees when it looks.
+      refresh: seen.gone.length > 0 || !equal(seen.at, standing),
+    });
+    if (end !== undefined) return end;
+    current = await recordedAfter(session, current, versions, rollout, next);
+    seen = await inspect(current.rollout, current.targets, session.signal);
+    reportReached(session, next, seen, began);
+    if (!equal(seen.at, next)) throw elsewhere(next, seen);
+  }
+}
+
+function elsewhere(wanted: Waypoint, { at, gone }: Inspection): UpdateFailed {
+  const missing = gone.length === 0 ? "" : `; ${gone.join(" and ")} does not answer`;
+  return new UpdateFailed(
+    `the update is done, but the service stands at ${describeWaypoint(at)} where it should be at ` +
+      `${describeWaypoint(wanted)}${missing}. Somebody else may have changed it; run the same command again to go on.`,
+  );
+}
+
+function waypointConfig(
+  { versions, goal, startedAt }: Rollout,
+  direction: ConfiguredWaypoint["direction"],
+  at: Waypoint,
+): ConfiguredWaypoint {
+  return { ...versions, ...at, direction, startedAt, ...(goal.surge === undefined ? {} : { surge: goal.surge }) };
+}
+
+/**
+ * The record after an update that reached a waypoint. While the two versions stay it is known without asking; a new
+ * canary's addresses are not.
+ */
+async function recordedAfter(
+  session: Session,
+  before: Deployed,
+  { canary }: Versions,
+  rollout: Rollout,
+  at: Waypoint,
+): Promise<Deployed> {
+  const running = before.rollout.canary;
+  if (running === undefined || running.name !== canary) return deployedOutputs(session);
+  const { primary } = before.rollout;
+  const record: RolloutRecord = {
+    ...before.rollout,
+    phase: rollout.goal.kind === "rollback" ? "ROLLING_BACK" : "ROLLING_OUT",
+    primary: {
+      ...primary,
+      capacity: at.primaryCapacity === 100 ? null : at.primaryCapacity,
+      traffic: 100 - at.canaryTraffic,
+    },
+    canary: { ...running, capacity: at.canaryCapacity, traffic: at.canaryTraffic },
+  };
+  return { ...before, rollout: record };
+}
+
+/** The outputs of a stack that has a service. */
+export async function deployedOutputs({ stack, signal }: Session): Promise<Deployed> {
+  const outputs = await stack.outputs(signal);
+  if (!isDeployed(outputs)) throw new UpdateFailed("the update is done but the stack has no record of the service");
+  return outputs;
+}
+
+export interface WatchedUpdate {
+  message: string;
+  /** Where the service stands when the update is done. */
+  waypoint?: Waypoint | undefined;
+  /** Version whose failure to start is its own and not the update's. */
+  canary?: string | undefined;
+  deadline?: string | undefined;
+  endWhenUnhealthy: boolean;
+  refresh?: boolean;
+}
+
+/**
+ * One update, given up when the canary becomes unhealthy or the deadline passes. Resolves with that reason, or with
+ * undefined when the update is done; throws when it failed for another reason.
+ */
+export async function watchedUpdate(
+  session: Session,
+  before: Deployed | undefined,
+  update: WatchedUpdate,
+): Promise<Interruption | undefined> {
+  const { emit, stack, signal } = session;
+  emit({ event: "update", message: update.message, ...(update.waypoint ? { waypoint: update.waypoint } : {}) });
+  const given = new AbortController();
+  const over = new AbortController();
+  const watching =
+    before === undefined
+      ? Promise.resolve(undefined)
+      : watch(
+          {
+            look: (looking) => inspect(before.rollout, before.targets, looking),
+            onLook: statusReporter(emit),
+            deadline: update.deadline,
+            endWhenUnhealthy: update.endWhenUnhealthy,
+          },
+          AbortSignal.any([over.signal, signal]),
+        ).then((reason) => {
+          if (reason !== undefined) given.abort(new Error(reason.reason));
+          return reason;
+        });
+  const failed = new Set<string>();
+  try {
+    await stack.update({
+      message: update.message,
+      refresh: update.refresh ?? false,
+      onEvent: followEngine(emit, failed),
+      signal: AbortSignal.any([given.signal, signal]),
+    });
+  } catch (error) {
+    over.abort();
+    const interruption = await watching;
+    signal.throwIfAborted();
+    if (interruption !== undefined) return interruption;
+    const canaryFailed = update.canary !== undefined && [...failed].some((name) => isPartOf(name, update.canary!));
+    if (canaryFailed && update.endWhenUnhealthy && !(error instanceof StackLocked)) {
+      return { kind: "unhealthy", reason: (error as Error).message };
+    }
+    throw error;
+  }
+  over.abort();
+  return watching;
+}
+
+export function reportReached({ emit }: Session, waypoint: Waypoint, seen: Inspection, began: number): void {
+  const { primary, canary } = seen;
+  emit({ event: "reached", waypoint, seconds: (Date.now() - began) / 1000, primary, ...(canary ? { canary } : {}) });
+}
+
+/** Whether a resource is of the version's cluster, which has a number after its name when the name was taken. */
+function isPartOf(resource: string, version: string): boolean {
+  return [`-${version}`, `-${version}-2`].some((ending) => resource.endsWith(ending));
+}
+
+/** Reports a status when it differs from the last one. */
+function statusReporter(emit: Session["emit"]): (seen: Inspection) => void {
+  let last = "";
+  return ({ primary, canary }) => {
+    const event: RolloutEvent = { event: "status", primary, ...(canary ? { canary } : {}) };
+    const text = JSON.stringify(event);
+    if (text !== last) emit(event);
+    last = text;
+  };
+}
+
+/** Passes on what resources report while they wait, and notes the resources that failed. */
+function followEngine(emit: Session["emit"], failed: Set<string>): (event: EngineEvent) => void {
+  let last = "";
+  return ({ diagnosticEvent: said, resOpFailedEvent: failure }) => {
+    if (failure !== undefined) failed.add(nameOf(failure.metadata.urn));
+    if (said?.urn === undefined || said.urn === "" || !["info", "info#err", "warning"].includes(said.severity)) return;
+    const message = said.message.trim();
+    if (message !== "" && message !== last) emit({ event: "progress", resource: nameOf(said.urn), message });
+    last = message;
+  };
+}
+
+const nameOf = (urn: string) => urn.split("::").at(-1) ?? urn;

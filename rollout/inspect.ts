@@ -1,0 +1,138 @@
+import { waypointOf } from "../components/placement";
+import type { PlacedVersion, RolloutRecord } from "../components/record";
+import type { Addresses } from "../components/service";
+import type { ClusterAddress } from "../components/target";
+import { clusterNodes } from "../provider/local/cluster";
+import { readWeights } from "../provider/local/haproxyAdmin";
+import { DashboardUnreachable, getApplications } from "../provider/serve/dashboard";
+import { unhealthyReason } from "../provider/serve/health";
+import { capacityInUse, deploymentsOf, type Observation } from "../provider/serve/observation";
+import type { ClusterStatus } from "./events";
+import type { Waypoint } from "./plan";
+
+/** What the service looks like now, asked of Ray and of the load balancer themselves. */
+export interface Inspection {
+  /** Where the service really stands; what could not be asked is taken from the record. */
+  at: Waypoint;
+  primary: ClusterStatus;
+  canary?: ClusterStatus;
+  /** Parts of the recorded service that do not answer. */
+  gone: string[];
+  /** Why a version is unhealthy, in Ray's words. */
+  unhealthy: { primary?: string | undefined; canary?: string | undefined };
+}
+
+export interface Weights {
+  [version: string]: { weight: number };
+}
+
+/** Asks everything at once. Never throws for a part that does not answer; that is a finding. */
+export async function inspect(
+  record: RolloutRecord,
+  targets: Addresses | undefined,
+  signal?: AbortSignal,
+): Promise<Inspection> {
+  const address = (version: PlacedVersion | undefined) => version && targets?.clusters[version.cluster];
+  const [weights, primary, canary] = await Promise.all([
+    askWeights(targets),
+    askCluster(address(record.primary), signal),
+    record.canary && askCluster(address(record.canary), signal),
+  ]);
+  const gone = [
+    weights === undefined ? ["the load balancer"] : [],
+    primary.observation === undefined ? [`the cluster of ${record.primary.name}`] : [],
+    canary !== undefined && canary.observation === undefined ? [`the cluster of ${record.canary?.name}`] : [],
+  ].flat();
+  return {
+    at: actualWaypoint(record, weights, primary.observation, canary?.observation),
+    primary: statusOf(record.primary, weights, primary),
+    ...(record.canary && canary ? { canary: statusOf(record.canary, weights, canary) } : {}),
+    gone,
+    unhealthy: { primary: unhealthiness(primary), canary: canary && unhealthiness(canary) },
+  };
+}
+
+interface ClusterAnswer {
+  observation: Observation | undefined;
+  workers: number | null;
+  /** Why it does not answer. */
+  problem?: string;
+}
+
+async function askCluster(address: ClusterAddress | undefined, signal?: AbortSignal): Promise<ClusterAnswer> {
+  if (address === undefined) return { observation: undefined, workers: null, problem: "its address is not recorded" };
+  const [observation, nodes] = await Promise.allSettled([
+    getApplications(address, signal),
+    clusterNodes(address, signal),
+  ]);
+  const workers = nodes.status === "fulfilled" ? nodes.value.filter(({ alive, head }) => alive && !head).length : null;
+  if (observation.status === "fulfilled") return { observation: observation.value, workers };
+  const { reason } = observation;
+  return {
+    observation: undefined,
+    workers,
+    problem: reason instanceof DashboardUnreachable ? "its head does not answer" : String(reason?.message ?? reason),
+  };
+}
+
+async function askWeights(targets: Addresses | undefined): Promise<Weights | undefined> {
+  const socket = targets?.loadBalancer.adminSocket;
+  return socket === undefined ? undefined : readWeights(socket).catch(() => undefined);
+}
+
+/**
+ * The waypoint by what runs: a record is behind after an update that failed or was killed half way. Traffic of a server
+ * that the record does not know is the canary's of such an update.
+ */
+function actualWaypoint(
+  record: RolloutRecord,
+  weights: Weights | undefined,
+  primary: Observation | undefined,
+  canary: Observation | undefined,
+): Waypoint {
+  const recorded = waypointOf(record);
+  const primaryWeight = weights?.[record.primary.cluster]?.weight;
+  return {
+    primaryCapacity: primary === undefined ? recorded.primaryCapacity : Math.round(capacityInUse(primary)),
+    canaryCapacity: canary === undefined ? recorded.canaryCapacity : Math.round(capacityInUse(canary)),
+    canaryTraffic: primaryWeight === undefined ? recorded.canaryTraffic : 100 - primaryWeight,
+  };
+}
+
+function statusOf(version: PlacedVersion, weights: Weights | undefined, answer: ClusterAnswer): ClusterStatus {
+  const { observation, workers, problem } = answer;
+  const deployments = observation === undefined ? [] : deploymentsOf(observation);
+  const waitsFor = problem ?? waitReason(observation);
+  return {
+    version: version.name,
+    capacity: observation === undefined ? version.capacity : observation.targetCapacity,
+    traffic: weights === undefined ? null : (weights[version.cluster]?.weight ?? 0),
+    replicas:
+      observation === undefined
+        ? null
+        : {
+            running: sum(deployments.map(({ observed }) => observed.running)),
+            wanted: sum(deployments.map(({ observed }) => observed.targetReplicas)),
+          },
+    workers,
+    ...(waitsFor === undefined ? {} : { waitsFor }),
+  };
+}
+
+/** What Ray is still busy with, in one line. */
+function waitReason(observation: Observation | undefined): string | undefined {
+  if (observation === undefined) return undefined;
+  for (const { application, deployment, observed } of deploymentsOf(observation)) {
+    if (observed.running !== observed.targetReplicas) {
+      return `${observed.running} of ${observed.targetReplicas} replicas of ${application}/${deployment} run`;
+    }
+  }
+  const busy = Object.entries(observation.applications).find(([, { status }]) => status !== "RUNNING");
+  return busy && `application ${busy[0]} is ${busy[1].status}`;
+}
+
+function unhealthiness({ observation }: ClusterAnswer): string | undefined {
+  return observation && unhealthyReason(observation);
+}
+
+const sum = (numbers: number[]) => numbers.reduce((total, each) => total + each, 0);

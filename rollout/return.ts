@@ -1,0 +1,89 @@
+import type { PlacedVersion } from "../components/record";
+import { deployedOutputs, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
+import { DeadlinePassed, RolledBack, UpdateFailed } from "./errors";
+import { inspect } from "./inspect";
+import { primaryOnly } from "./plan";
+import { type Deployed, isDeployed, type Session } from "./session";
+import type { Interruption } from "./watch";
+
+export interface GivingUp {
+  /** Off: the rollout is held where it is. */
+  autoRollback: boolean;
+  /** Everything at the same time, for a canary under a surge that nobody holds; requests may fail for a moment. */
+  atOnce: boolean;
+}
+
+/** Ends a rollout whose canary is not good. Always throws: RolledBack, DeadlinePassed, or UpdateFailed when it is held. */
+export async function giveUp(
+  session: Session,
+  { versions, goal }: Rollout,
+  why: Interruption,
+  how: GivingUp,
+): Promise<never> {
+  session.emit({ event: "unhealthy", version: versions.canary, reason: why.reason });
+  const deployed = await session.stack.outputs(session.signal);
+  if (!isDeployed(deployed)) throw new UpdateFailed(why.reason);
+  if (!how.autoRollback) {
+    session.config.edit({ waypoint: undefined, canaryPercent: deployed.rollout.canary?.traffic ?? 0 });
+    throw new UpdateFailed(
+      `version ${versions.canary} is not good: ${why.reason}\nautoRollback is off, so the rollout is held where it is. ` +
+        "Run `rayshift rollback`, or `rayshift deploy` to go on.",
+    );
+  }
+  if (how.atOnce && why.kind === "unhealthy") await backAtOnce(session, deployed);
+  else await goBack(session, deployed, goal.surge);
+  throw new (why.kind === "deadline" ? DeadlinePassed : RolledBack)(versions.canary, why.reason);
+}
+
+/** The config that wants the primary's version, whatever its folder holds by now. */
+function configOf({ spec, workingDirectory }: PlacedVersion): Record<string, unknown> {
+  return { service: spec, workingDirDigest: workingDirectory?.digest, canaryPercent: undefined };
+}
+
+/**
+ * Back to the primary alone. While the primary is whole the traffic returns in one update; a primary that was shrunk
+ * grows again by waypoints, within the surge.
+ */
+export async function goBack(session: Session, deployed: Deployed, surge: number | undefined): Promise<void> {
+  const { primary, canary, startedAt, deadline } = deployed.rollout;
+  session.config.edit(configOf(primary));
+  const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
+  if (canary !== undefined && seen.at.primaryCapacity < 100) {
+    const now = new Date().toISOString();
+    await walkTo(session, deployed, {
+      versions: { primary: primary.name, canary: canary.name },
+      goal: { kind: "rollback", surge },
+      startedAt: startedAt ?? now,
+      deadline: deadline ?? now,
+    });
+  }
+  session.config.edit({ waypoint: undefined });
+  await end(session, deployed, `back to ${primary.name}${canary === undefined ? "" : `, ${canary.name} ends`}`);
+}
+
+/** Weights, the primary's capacity and the canary's end in one update in which nothing waits for anything. */
+async function backAtOnce(session: Session, deployed: Deployed): Promise<void> {
+  const { primary, canary, startedAt } = deployed.rollout;
+  const immediate = {
+    primary: primary.name,
+    canary: canary?.name ?? "none",
+    primaryCapacity: 100,
+    canaryCapacity: 0,
+    canaryTraffic: 0,
+    direction: "back",
+    startedAt: startedAt ?? new Date().toISOString(),
+    immediate: true,
+  };
+  session.config.edit({ ...configOf(primary), waypoint: immediate });
+  await end(session, deployed, `back to ${primary.name} at once`);
+  session.config.edit({ waypoint: undefined });
+}
+
+async function end(session: Session, before: Deployed, message: string): Promise<void> {
+  const began = Date.now();
+  // A failed or killed update may have left the engine with another picture than what runs.
+  const drifted = (await inspect(before.rollout, before.targets, session.signal)).gone.length > 0;
+  await watchedUpdate(session, before, { message, endWhenUnhealthy: false, refresh: drifted });
+  const { rollout, targets } = await deployedOutputs(session);
+  reportReached(session, primaryOnly, await inspect(rollout, targets, session.signal), began);
+}

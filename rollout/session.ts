@@ -1,0 +1,81 @@
+import { join } from "node:path";
+import type { RolloutRecord } from "../components/record";
+import type { Addresses } from "../components/service";
+import { LockHeld, withLock } from "../provider/local/lock";
+import { ConfigFile } from "./configFile";
+import { environmentFor } from "./environment";
+import { StackLocked } from "./errors";
+import type { Command, OnEvent } from "./events";
+import { openProject, type Project } from "./project";
+import { PulumiCli } from "./pulumi";
+import { Stack, type StackOutputs } from "./stack";
+
+/** What every command of the driver takes. */
+export interface SessionOptions {
+  /** Folder of the project; the current one when absent. */
+  folder?: string | undefined;
+  /** Stack of the service; `dev` when absent. */
+  stack?: string | undefined;
+  onEvent?: OnEvent | undefined;
+  /** Ends the command at the next safe point; what runs stays as it is then. */
+  signal?: AbortSignal | undefined;
+}
+
+/** One command's hold on a stack. */
+export interface Session {
+  project: Project;
+  config: ConfigFile;
+  stack: Stack;
+  emit: OnEvent;
+  signal: AbortSignal;
+  /** Of the CLI and of the program. */
+  environment: NodeJS.ProcessEnv;
+}
+
+/** A stack's outputs when something is deployed. */
+export interface Deployed extends StackOutputs {
+  rollout: RolloutRecord;
+  targets: Addresses;
+}
+
+/** A session that only reads. */
+export async function openSession(options: SessionOptions): Promise<Session> {
+  const project = openProject({
+    ...(options.folder === undefined ? {} : { folder: options.folder }),
+    ...(options.stack === undefined ? {} : { stack: options.stack }),
+  });
+  const environment = await environmentFor(project);
+  return {
+    project,
+    environment,
+    config: new ConfigFile(project),
+    stack: new Stack(new PulumiCli(project, environment)),
+    emit: options.onEvent ?? (() => {}),
+    signal: options.signal ?? new AbortController().signal,
+  };
+}
+
+/** Runs a command that changes the stack; only one at a time may. Throws {@link StackLocked} when another does. */
+export async function driving<T>(
+  command: Command,
+  options: SessionOptions,
+  drive: (session: Session) => Promise<T>,
+): Promise<T> {
+  const session = await openSession(options);
+  session.signal.throwIfAborted();
+  const { project } = session;
+  const place = join(project.home, "run", `${project.name}-${project.stack}`);
+  try {
+    return await withLock(place, `rayshift ${command}`, () => drive(session), session.signal, 0);
+  } catch (error) {
+    if (!(error instanceof LockHeld)) throw error;
+    throw new StackLocked(
+      `${error.owner} (pid ${error.pid}, since ${error.since}) works on stack ${project.stack}. ` +
+        "Wait until it is done, or end it, and run the command again. Nothing was changed.",
+    );
+  }
+}
+
+export function isDeployed(outputs: StackOutputs | undefined): outputs is Deployed {
+  return outputs?.rollout !== undefined && outputs.targets !== undefined;
+}

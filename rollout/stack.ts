@@ -1,0 +1,176 @@
+import { hostname } from "node:os";
+import { parseRecord, type RolloutRecord } from "../components/record";
+import type { Addresses } from "../components/service";
+import { identify, signalProcess, waitForEnd } from "../provider/local/process";
+import { resourceTypes } from "../provider/types";
+import { StackLocked, UpdateFailed } from "./errors";
+import { isOrphan } from "./orphans";
+import { type CliResult, type EngineEvent, failureOf, isLocked, type PulumiCli } from "./pulumi";
+
+/** What the last completed update left in the stack. */
+export interface StackOutputs {
+  url?: string;
+  queryAuthToken?: string;
+  rollout: RolloutRecord | undefined;
+  targets: Addresses | undefined;
+}
+
+export interface UpdateOptions {
+  /** Kept in the stack's history. */
+  message: string;
+  /** Compares the stack with what really runs before the update, so that what is gone is made again. */
+  refresh?: boolean;
+  onEvent?: (event: EngineEvent) => void;
+  signal?: AbortSignal | undefined;
+}
+
+/** An orphaned update is told to stop and gets this long; it has effects under way that take their time to cancel. */
+const orphanPatienceMs = 60_000;
+
+/** One stack: its outputs, its updates, and what killed updates left behind. */
+export class Stack {
+  constructor(private readonly cli: PulumiCli) {}
+
+  /** Undefined when there is no such stack. */
+  async outputs(signal?: AbortSignal): Promise<StackOutputs | undefined> {
+    const result = await this.cli.run(["stack", "output", "--json", "--show-secrets"], signal);
+    if (isMissing(result)) return undefined;
+    if (result.code !== 0) throw failureOf("reading the stack's outputs", result);
+    const { rollout, ...outputs } = JSON.parse(result.stdout);
+    return { ...outputs, rollout: parseRecord(rollout) };
+  }
+
+  async create(signal?: AbortSignal): Promise<void> {
+    const result = await this.cli.run(["stack", "init"], signal);
+    if (result.code !== 0 && !/already exists/.test(result.stderr)) throw failureOf("creating the stack", result);
+  }
+
+  /** Runs one update; throws {@link UpdateFailed} with every error that the engine reported. */
+  async update({ message, refresh = false, onEvent, signal }: UpdateOptions): Promise<void> {
+    const args = ["up", "--yes", "--skip-preview", "--message", message, ...(refresh ? ["--refresh"] : [])];
+    await this.change("update", args, onEvent, signal);
+  }
+
+  /** Ends everything of the stack, and then the stack itself. */
+  async destroy(onEvent?: (event: EngineEvent) => void, signal?: AbortSignal): Promise<void> {
+    await this.change("destroy", ["destroy", "--yes", "--skip-preview"], onEvent, signal);
+    const result = await this.cli.run(["stack", "rm", "--yes", "--preserve-config"], signal);
+    if (result.code !== 0) throw failureOf("removing the stack", result);
+  }
+
+  /**
+   * Clears what a killed update left: its lock, and operations that nobody will finish. A cluster or load balancer
+   * whose creation was under way is in no state, so nothing would ever end it: it is ended here, and made again by
+   * the update that still wants it.
+   *
+   * @returns the logical names of the clusters that the stack holds
+   */
+  async settle(signal?: AbortSignal): Promise<string[]> {
+    const found = await this.export(signal);
+    if (pendingOf(found).length === 0) return clustersOf(found);
+    // A running update has operations under way as well. Importing needs the lock, so it tells the two apart.
+    await this.unlocked(async () => this.cli.importState(await this.export(signal), signal), signal);
+    const exported = await this.export(signal);
+    for (const { type, resource } of pendingOf(exported)) {
+      if (type === "creating") await endHalfMade(resource, signal);
+    }
+    await this.cli.importState({ ...exported, deployment: { ...exported.deployment, pending_operations: [] } }, signal);
+    return clustersOf(exported);
+  }
+
+  private async export(signal?: AbortSignal): Promise<ExportedStack> {
+    return (await this.cli.json(["stack", "export"], signal)) as ExportedStack;
+  }
+
+  private async change(
+    what: string,
+    args: readonly string[],
+    onEvent: ((event: EngineEvent) => void) | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const errors: string[] = [];
+    const result = await this.unlocked(() => {
+      errors.length = 0;
+      const follow = (event: EngineEvent) => {
+        const { severity, message } = event.diagnosticEvent ?? {};
+        if (severity === "error" && message !== undefined && message.trim() !== "update failed")
+          errors.push(message.trim());
+        onEvent?.(event);
+      };
+      return this.cli.runWithEvents(args, follow, signal);
+    }, signal);
+    if (result.code === 0) return;
+    throw errors.length > 0 ? new UpdateFailed([...new Set(errors)].join("\n")) : failureOf(what, result);
+  }
+
+  /** Runs a command of the CLI, once more when a dead update's lock was in its way. */
+  private async unlocked(command: () => Promise<CliResult>, signal?: AbortSignal): Promise<CliResult> {
+    const result = await command();
+    if (!isLocked(result)) return result;
+    await this.breakDeadLock(result, signal);
+    return command();
+  }
+
+  /** Takes the lock from an update that is dead or has no driver any more; throws {@link StackLocked} for a living one. */
+  private async breakDeadLock(locked: CliResult, signal?: AbortSignal): Promise<void> {
+    for (const holder of lockHolders(locked)) {
+      const here = holder.host === hostname();
+      const running = here ? identify(holder.pid) : undefined;
+      if (here && running === undefined) continue;
+      if (running === undefined || !isOrphan(holder.pid)) {
+        throw new StackLocked(
+          `another update works on this stack (${holder.user}@${holder.host}, pid ${holder.pid}, since ${holder.since}). ` +
+            "Wait until it is done and run the command again. Nothing was changed.",
+        );
+      }
+      signalProcess(running, "SIGINT");
+      if (!(await waitForEnd(running, orphanPatienceMs, signal))) {
+        throw new StackLocked(
+          `the update of a killed command (pid ${holder.pid}) does not end: end that process and run the command again`,
+        );
+      }
+    }
+    await this.cli.run(["cancel", "--yes"], signal);
+  }
+}
+
+interface PendingResource {
+  type: string;
+  inputs?: Record<string, unknown>;
+}
+
+interface ExportedStack {
+  deployment?: {
+    resources?: Array<{ type: string; urn: string }>;
+    pending_operations?: Array<{ type: string; resource: PendingResource }>;
+  };
+}
+
+async function endHalfMade(
+  { type, inputs }: PendingResource,
+  signal: AbortSignal = new AbortController().signal,
+): Promise<void> {
+  const half = resourceTypes[type];
+  if (half === undefined || typeof inputs?.directory !== "string") return;
+  await half.delete(inputs.directory, inputs, { urn: "", name: type, signal, progress: () => {}, warn: () => {} });
+}
+
+const isMissing = ({ code, stderr }: CliResult) => code !== 0 && /no stack named|no previous deployment/.test(stderr);
+const clustersOf = ({ deployment }: ExportedStack) =>
+  (deployment?.resources ?? [])
+    .filter(({ type }) => type.endsWith(":Cluster") && type.startsWith("rayshift:"))
+    .map(({ urn }) => urn.split("::").at(-1) ?? urn);
+const pendingOf = ({ deployment }: ExportedStack) => deployment?.pending_operations ?? [];
+
+interface LockHolder {
+  user: string;
+  host: string;
+  pid: number;
+  since: string;
+}
+
+/** Who holds the lock of a file backend, by the CLI's own words. */
+function lockHolders({ stderr, stdout }: CliResult): LockHolder[] {
+  const lines = (stderr + stdout).matchAll(/created by (\S+?)@(\S+) \(pid (\d+)\) at (\S+)/g);
+  return [...lines].map(([, user = "", host = "", pid = "", since = ""]) => ({ user, host, pid: Number(pid), since }));
+}

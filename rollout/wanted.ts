@@ -1,0 +1,71 @@
+import type { Version } from "../components/record";
+import { parseRolloutFlags, parseStackConfig, type StackConfig } from "../components/stackConfig";
+import { describeVersion } from "../components/version";
+import type { Session } from "./session";
+import { readServiceFile, type ServiceSource, sourceOf } from "./source";
+
+/** Which service, and how it is to be rolled out. */
+export interface WantedOptions {
+  /** A service YAML; or {@link service}; or neither, for the service in the stack's config. */
+  file?: string | undefined;
+  /** A service as a value, in the format of the YAML; a relative `working_dir` starts at the project's folder. */
+  service?: Record<string, unknown> | undefined;
+  /** Whole percent, 0 to 100: hold there until the next command; 100 completes. */
+  canaryPercent?: number | string | undefined;
+  /** Whole percent, 1 to 100: how far both clusters' capacity together may exceed 100. */
+  maxSurgePercent?: number | string | undefined;
+  /** Changes the primary's applications instead of rolling out. */
+  inPlace?: boolean | undefined;
+}
+
+/** What a command is to make of the service, checked by all the rules of the config. */
+export interface Wanted {
+  source: ServiceSource;
+  version: Version;
+  /** The stack's config as it would be with this service and these flags. */
+  config: StackConfig;
+}
+
+/** Reads and checks what is wanted; throws InvalidInput with all problems before anything changes. */
+export async function readWanted(session: Session, options: WantedOptions): Promise<Wanted> {
+  const { project, config } = session;
+  const flags = parseRolloutFlags({
+    canaryPercent: text(options.canaryPercent),
+    maxSurgePercent: text(options.maxSurgePercent),
+    inPlace: options.inPlace,
+  });
+  const current = config.read();
+  const source = sourceFrom(session, options, current.service);
+  const own = options.file === undefined && options.service === undefined;
+  const stackConfig = parseStackConfig({
+    ...current,
+    waypoint: undefined,
+    workingDirDigest: undefined,
+    service: JSON.stringify(source.written),
+    // A split that is held is left by a deploy that names none; a service without a file is wanted as the config says.
+    canaryPercent: text(flags.canaryPercent) ?? (own ? current.canaryPercent : undefined),
+    maxSurgePercent: text(flags.maxSurgePercent) ?? (flags.inPlace === true ? undefined : current.maxSurgePercent),
+    inPlace: text(flags.inPlace),
+  });
+  const version = await describeVersion(source.spec, project.folder);
+  return { source, version, config: stackConfig };
+}
+
+/** The config that a version is deployed with. Its folder's content is pinned: what changes there later is another version. */
+export function configFor({ source, version }: Wanted): Record<string, unknown> {
+  return {
+    service: source.written,
+    workingDirDigest: version.workingDirectory?.digest,
+    waypoint: undefined,
+    inPlace: undefined,
+  };
+}
+
+function sourceFrom({ project }: Session, { file, service }: WantedOptions, configured = "{}"): ServiceSource {
+  if (file !== undefined) return readServiceFile(file, project.folder);
+  return sourceOf(service ?? JSON.parse(configured), project.folder, project.folder);
+}
+
+function text(value: number | string | boolean | undefined): string | undefined {
+  return value === undefined ? undefined : String(value);
+}

@@ -1,0 +1,155 @@
+import { runtimeDirectory } from "../../components/local/host";
+import { readRecord } from "../../provider/local/clusterDirectory";
+import { readWeights } from "../../provider/local/haproxyAdmin";
+import { clusterFiles } from "../../provider/local/rayHead";
+import { clusterProcesses, liveWorkerCount } from "../../provider/local/rayProcesses";
+import { getApplications } from "../../provider/serve/dashboard";
+import { capacityInUse, deploymentsOf, type Observation } from "../../provider/serve/observation";
+import type { Project } from "../../rollout/project";
+
+/** One version's cluster at one instant. */
+interface Seen {
+  version: string;
+  observation: Observation | undefined;
+  workers: number;
+  /** Whether any process of the cluster runs. */
+  runs: boolean;
+}
+
+export interface Limits {
+  /** Replicas of each deployment at 100%. */
+  full: number;
+  /** Percent; both capacities together may reach 100 + surge. */
+  surge: number;
+  /** Worker nodes of both clusters together. */
+  workers: number;
+}
+
+const intervalMs = 100;
+
+/**
+ * Watches a service from the outside, by its processes, Ray and HAProxy, and notes every instant at which an invariant
+ * of docs/design.md is broken. Values are read one after the other, so an instant only counts when what was read first
+ * is still the same at the end.
+ */
+export class InvariantWatch {
+  readonly violations: string[] = [];
+  samples = 0;
+  peakCapacity = 0;
+  peakWorkers = 0;
+  private readonly healthy = new Set<string>();
+  private readonly running = new Set<string>();
+  private weights: Record<string, number> = {};
+  private stopped = false;
+  private readonly looking: Promise<void>;
+  private readonly began = Date.now();
+
+  constructor(
+    private readonly project: Project,
+    private readonly versions: readonly string[],
+    private readonly limits: Limits,
+  ) {
+    this.looking = this.watch();
+  }
+
+  async stop(): Promise<this> {
+    this.stopped = true;
+    await this.looking;
+    return this;
+  }
+
+  get samplesPerSecond(): number {
+    return this.samples / ((Date.now() - this.began) / 1000);
+  }
+
+  private async watch(): Promise<void> {
+    while (!this.stopped) {
+      const started = Date.now();
+      await this.look();
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, intervalMs - (Date.now() - started))));
+    }
+  }
+
+  private async look(): Promise<void> {
+    const before = await this.askWeights();
+    const first = await this.clusters();
+    const second = await this.clusters();
+    const after = await this.askWeights();
+    this.samples += 1;
+    this.checkCapacity(first, second);
+    if (before === undefined || JSON.stringify(before) !== JSON.stringify(after)) return;
+    this.checkWeights(before, first);
+    this.checkEnds(before, second);
+    this.weights = before;
+  }
+
+  /** I2: the first cluster is read again at the end, so that a shift of capacity between two reads is not a sum. */
+  private checkCapacity(first: Seen[], second: Seen[]): void {
+    const capacity = (seen: Seen[]) => seen.map(({ observation }) => (observation ? capacityInUse(observation) : 0));
+    const lowest = capacity(first).map((value, index) => Math.min(value, capacity(second)[index] ?? 0));
+    const total = lowest.reduce((sum, value) => sum + value, 0);
+    this.peakCapacity = Math.max(this.peakCapacity, total);
+    if (total > 100 + this.limits.surge) this.note(`I2: capacities of ${total}%`);
+    const workers = second.reduce((sum, seen) => sum + seen.workers, 0);
+    this.peakWorkers = Math.max(this.peakWorkers, workers);
+    if (workers > this.limits.workers) this.note(`I2: ${workers} workers`);
+  }
+
+  /** I1, I3, I5. */
+  private checkWeights(weights: Record<string, number>, clusters: Seen[]): void {
+    const sum = Object.values(weights).reduce((total, weight) => total + weight, 0);
+    if (sum !== 100) this.note(`I5: weights sum to ${sum}`);
+    for (const { version, observation } of clusters) {
+      const weight = weights[version] ?? 0;
+      const deployments = observation === undefined ? [] : deploymentsOf(observation);
+      const running = Math.min(...deployments.map(({ observed }) => observed.running));
+      if (deployments.length > 0 && running >= 1) this.healthy.add(version);
+      if (weight === 0) continue;
+      if (!this.healthy.has(version)) this.note(`I3: ${version} was never healthy and gets ${weight}%`);
+      const needed = Math.ceil((this.limits.full * weight) / 100);
+      if (observation !== undefined && running < needed) {
+        this.note(`I1: ${version} gets ${weight}% with ${running} replicas, ${needed} are needed`);
+      }
+    }
+  }
+
+  /** I4: a cluster that ends had no traffic before. */
+  private checkEnds(weights: Record<string, number>, clusters: Seen[]): void {
+    for (const { version, runs } of clusters) {
+      if (runs) this.running.add(version);
+      else if (this.running.delete(version) && (this.weights[version] ?? 0) > 0 && (weights[version] ?? 0) > 0) {
+        this.note(`I4: ${version} ended with ${weights[version]}% of the traffic`);
+      }
+    }
+  }
+
+  private note(violation: string): void {
+    this.violations.push(`${((Date.now() - this.began) / 1000).toFixed(1)} s: ${violation}`);
+  }
+
+  private directoryOf(part: string): string {
+    const { home, name, stack } = this.project;
+    return runtimeDirectory({ home, project: name, stack, part });
+  }
+
+  private async askWeights(): Promise<Record<string, number> | undefined> {
+    const weights = await readWeights(`${this.directoryOf("load-balancer")}/admin.sock`).catch(() => undefined);
+    return weights && Object.fromEntries(Object.entries(weights).map(([version, { weight }]) => [version, weight]));
+  }
+
+  private clusters(): Promise<Seen[]> {
+    return Promise.all(
+      this.versions.map(async (version) => {
+        const directory = this.directoryOf(`cluster-${version}`);
+        const ports = readRecord(directory)?.ports;
+        const address = ports && {
+          dashboardUrl: `http://127.0.0.1:${ports.dashboard}`,
+          dashboardTokenFile: clusterFiles(directory).token,
+        };
+        const observation = address && (await getApplications(address).catch(() => undefined));
+        const runs = ports !== undefined && clusterProcesses(directory).length > 0;
+        return { version, observation, workers: liveWorkerCount(directory), runs };
+      }),
+    );
+  }
+}

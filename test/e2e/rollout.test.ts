@@ -1,0 +1,303 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { ask, Load } from "../../rollout/demo/load";
+import { deploy, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../rollout/index";
+import { InvariantWatch } from "./invariants";
+import { replicas, root, TestProject } from "./project";
+
+const versions = ["v1", "v2", "v3", "v4"];
+const surge = 50;
+const requestsPerSecond = 50;
+
+/**
+ * Rollouts on the real parts: the Pulumi engine, Ray clusters with workers from zero, HAProxy. The tests build on each
+ * other, as commands of a day would; each says where it starts.
+ */
+describe("a service on this host", function () {
+  this.timeout(300_000);
+  this.bail(true);
+  let project: TestProject;
+  let endpoint: { url: string; token: string };
+
+  before(() => {
+    project = new TestProject();
+  });
+  after(async () => {
+    await project.remove(versions);
+  });
+
+  const limits = { full: replicas, surge, workers: (replicas * (100 + surge)) / 100 };
+
+  /** Runs something under load and under the eyes of the invariants; no request may fail, none may be broken. */
+  async function safely<T>(run: () => Promise<T>): Promise<T> {
+    const watch = new InvariantWatch(project.project, versions, limits);
+    const load = new Load(endpoint, requestsPerSecond);
+    let result: T;
+    try {
+      result = await run();
+    } finally {
+      await watch.stop();
+      await load.stop();
+    }
+    const { sent, failed } = load.counts;
+    assert.deepEqual(watch.violations, []);
+    assert.ok(watch.samplesPerSecond >= 5, `${watch.samplesPerSecond.toFixed(1)} samples a second`);
+    assert.ok(sent > requestsPerSecond, `${sent} requests`);
+    assert.equal(failed, 0, JSON.stringify(load.counts));
+    return result;
+  }
+
+  async function versionOf(headers: Record<string, string> = {}): Promise<string> {
+    const ending = await ask(endpoint, "", headers);
+    if ("error" in ending) return ending.error;
+    return ending.status === 200 ? (JSON.parse(ending.body) as { version: string }).version : String(ending.status);
+  }
+
+  async function assertNothingToDo(): Promise<void> {
+    const preview = await project.pulumi("preview", "--expect-no-changes");
+    assert.equal(preview.code, 0, preview.stdout + preview.stderr);
+  }
+
+  describe("before anything is deployed", () => {
+    it("is terminated, and waiting for it fails with its state", async () => {
+      assert.equal((await status({ folder: project.folder })).state, "TERMINATED");
+    });
+
+    it("refuses bad input with one message, exit code 2, and no change", async () => {
+      const file = project.serviceFile("v1");
+      const config = readFileSync(join(project.folder, "Pulumi.dev.yaml"), "utf8");
+      const attempts: Array<[string[], RegExp]> = [
+        [
+          ["deploy", "-f", file, "--max-surge-percent", "0"],
+          /--max-surge-percent: "0" must be a whole number from 1 to 100/,
+        ],
+        [["deploy", "-f", file, "--max-surge-percent", "101"], /--max-surge-percent: "101"/],
+        [["deploy", "-f", file, "--max-surge-percent", "ten"], /--max-surge-percent: "ten"/],
+        [
+          ["deploy", "-f", file, "--canary-percent", "-1"],
+          /--canary-percent: "-1" must be a whole number from 0 to 100/,
+        ],
+        [["deploy", "-f", join(project.folder, "none.yaml")], /--file: .*is not there/],
+        [["deploy", "--surge", "50"], /unknown option '--surge'/],
+      ];
+      for (const [args, message] of attempts) {
+        const ran = await project.rayshift(...args);
+        assert.equal(ran.code, 2, `${args.join(" ")}: ${ran.stderr}`);
+        assert.match(ran.stderr, message);
+        assert.doesNotMatch(ran.stderr, /\n\s+at /);
+      }
+      assert.equal(readFileSync(join(project.folder, "Pulumi.dev.yaml"), "utf8"), config);
+    });
+
+    it("refuses an import path that leads nowhere before it starts a cluster", async () => {
+      const service = { ...project.service("v1"), applications: [{ import_path: "versions:application" }] };
+      await assert.rejects(
+        deploy({ folder: project.folder, service }),
+        /versions has no application; did you mean `app`\?/,
+      );
+      assert.deepEqual(project.leftovers(versions), []);
+    });
+  });
+
+  describe("that is deployed for the first time", () => {
+    it("runs one version with all the traffic, and takes no flags for rollouts", async () => {
+      const events: RolloutEvent[] = [];
+      const result = await deploy({
+        folder: project.folder,
+        service: project.service("v1"),
+        maxSurgePercent: surge,
+        onEvent: (event) => events.push(event),
+      });
+      assert.equal(result.outcome, "deployed");
+      assert.ok(events.some((event) => event.event === "notice" && /maxSurgePercent/.test(event.message)));
+      const token = await project.pulumi("stack", "output", "queryAuthToken", "--show-secrets");
+      endpoint = { url: result.url, token: token.stdout.trim() };
+      assert.equal(await versionOf(), "v1");
+    });
+
+    it("asks for the token", async () => {
+      assert.deepEqual(
+        await ask({ url: endpoint.url, token: undefined }, "").then((ending) => "status" in ending && ending.status),
+        401,
+      );
+      assert.deepEqual(
+        await ask({ url: endpoint.url, token: "wrong" }, "").then((ending) => "status" in ending && ending.status),
+        401,
+      );
+    });
+
+    it("keeps the token out of the plain state and of every command line", async () => {
+      const state = await project.pulumi("stack", "export");
+      assert.ok(!state.stdout.includes(endpoint.token));
+      const { execFileSync } = await import("node:child_process");
+      assert.ok(!execFileSync("ps", ["-eo", "args"], { encoding: "utf8" }).includes(endpoint.token));
+    });
+
+    it("has nothing to do for a plain update, nor for the same deploy again", async () => {
+      await assertNothingToDo();
+      const again = await deploy({ folder: project.folder, service: project.service("v1") });
+      assert.equal(again.outcome, "unchanged");
+    });
+
+    it("gives a clear 4xx to whoever asks for a canary", async () => {
+      assert.equal(await versionOf({ "X-ANYSCALE-VERSION": "canary" }), "404");
+    });
+  });
+
+  describe("that rolls out under a surge of 50%", () => {
+    it("goes to the new version by waypoints, with every invariant kept and no failed request", async () => {
+      const reached: string[] = [];
+      const result = await safely(() =>
+        deploy({
+          folder: project.folder,
+          service: project.service("v2"),
+          maxSurgePercent: surge,
+          onEvent: (event) => {
+            if (event.event === "reached") {
+              const { primaryCapacity, canaryCapacity, canaryTraffic } = event.waypoint;
+              reached.push(`${primaryCapacity} ${canaryCapacity} ${canaryTraffic}`);
+            }
+          },
+        }),
+      );
+      assert.equal(result.outcome, "completed");
+      assert.deepEqual(reached, ["50 50 50", "0 100 100", "100 0 0"]);
+      assert.equal(await versionOf(), "v2");
+      assert.deepEqual(
+        project.leftovers(["v1"]).filter((left) => left.startsWith("cluster")),
+        [],
+      );
+      await assertNothingToDo();
+    });
+
+    it("takes a version that cannot start back by itself, says why in Ray's words, and is as it was", async () => {
+      const before = await project.pulumi("stack", "output", "rollout", "--json");
+      const attempt = safely(() =>
+        deploy({
+          folder: project.folder,
+          service: project.service("v3", { FAIL: "the model file is missing" }),
+          maxSurgePercent: surge,
+        }),
+      );
+      await assert.rejects(attempt, (error: Error) => {
+        assert.ok(error instanceof RolledBack);
+        assert.equal(error.exitCode, 3);
+        assert.match(error.message, /v3 was rolled back.*the model file is missing/s);
+        return true;
+      });
+      const after = await project.pulumi("stack", "output", "rollout", "--json");
+      assert.equal(JSON.parse(after.stdout).digest, JSON.parse(before.stdout).digest);
+      assert.deepEqual(
+        project.leftovers(["v3"]).filter((left) => left.startsWith("cluster")),
+        [],
+      );
+      await assertNothingToDo();
+    });
+  });
+
+  describe("that is held", () => {
+    it("stays at its split, reaches both versions by header, and goes back by hand", async () => {
+      await safely(async () => {
+        const held = await deploy({
+          folder: project.folder,
+          service: project.service("v4"),
+          canaryPercent: 25,
+          maxSurgePercent: surge,
+        });
+        assert.equal(held.outcome, "held");
+        await assertNothingToDo();
+        assert.equal(await versionOf({ "X-ANYSCALE-VERSION": "primary" }), "v2");
+        assert.equal(await versionOf({ "X-ANYSCALE-VERSION": "canary" }), "v4");
+        const { state, canary } = await status({ folder: project.folder });
+        assert.deepEqual([state, canary?.traffic, canary?.capacity], ["ROLLING_OUT", 25, 25]);
+      });
+    });
+
+    it("refuses a step of a plain update that the surge does not allow, and changes nothing", async () => {
+      const removed = await project.pulumi("config", "rm", "canaryPercent");
+      assert.equal(removed.code, 0, removed.stderr);
+      const up = await project.pulumi("up", "--yes", "--skip-preview");
+      assert.notEqual(up.code, 0);
+      assert.match(up.stdout + up.stderr, /takes more than one update under a surge of 50%.*rayshift deploy/s);
+      assert.equal((await status({ folder: project.folder })).canary?.traffic, 25);
+    });
+
+    it("moves to another split by a plain update after an edit of the config", async () => {
+      await safely(async () => {
+        await project.pulumi("config", "set", "canaryPercent", "50");
+        const up = await project.pulumi("up", "--yes", "--skip-preview");
+        assert.equal(up.code, 0, up.stdout + up.stderr);
+        assert.equal((await status({ folder: project.folder })).canary?.traffic, 50);
+      });
+    });
+
+    it("goes back to what it was when it is rolled back", async () => {
+      const { outcome } = await safely(() => rollback({ folder: project.folder }));
+      assert.equal(outcome, "rolledBack");
+      assert.equal(await versionOf(), "v2");
+      await assertNothingToDo();
+    });
+  });
+
+  describe("whose driver is killed in the middle of a rollout", () => {
+    it("is taken up where it stood by the same command", async () => {
+      const file = project.serviceFile("v1");
+      await safely(async () => {
+        const args = [
+          join(root, "dist", "rollout", "cli", "main.js"),
+          "deploy",
+          "-f",
+          file,
+          "--max-surge-percent",
+          "50",
+          "--json",
+        ];
+        const driver = spawn(process.execPath, args, {
+          cwd: project.folder,
+          env: project.environment,
+          stdio: ["ignore", "pipe", "ignore"],
+        });
+        let output = "";
+        driver.stdout.setEncoding("utf8").on("data", (text: string) => {
+          output += text;
+        });
+        while (!/"event":"reached"/.test(output)) await sleep(100);
+        await sleep(1500);
+        driver.kill("SIGKILL");
+        await once(driver, "close");
+        const again = await project.rayshift("deploy", "-f", file, "--max-surge-percent", "50");
+        assert.equal(again.code, 0, again.stdout + again.stderr);
+        assert.equal(await versionOf(), "v1");
+      });
+      assert.deepEqual(
+        project.leftovers(["v2"]).filter((left) => left.startsWith("cluster")),
+        [],
+      );
+    });
+  });
+
+  describe("whose parts are killed", () => {
+    it("is repaired by the next update after a refresh", async () => {
+      process.kill(project.headPid("v1")!, "SIGKILL");
+      await sleep(2000);
+      const now = await status({ folder: project.folder });
+      assert.equal(now.state, "UNHEALTHY");
+      const up = await project.pulumi("up", "--yes", "--skip-preview", "--refresh");
+      assert.equal(up.code, 0, up.stdout + up.stderr);
+      assert.equal(await versionOf(), "v1");
+      assert.equal((await status({ folder: project.folder })).state, "RUNNING");
+    });
+  });
+
+  describe("that is terminated", () => {
+    it("leaves no process, socket or file", async () => {
+      assert.equal((await terminate({ folder: project.folder })).outcome, "terminated");
+      assert.deepEqual(project.leftovers(versions), []);
+      assert.equal((await status({ folder: project.folder })).state, "TERMINATED");
+    });
+  });
+});

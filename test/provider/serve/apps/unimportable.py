@@ -1,0 +1,1 @@
+import weights_that_nobody_installed  # noqa: F401

@@ -1,0 +1,140 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ApplicationConfig, ServeConfig } from "../../../provider/serve/config";
+import { type DashboardAddress, getApplications } from "../../../provider/serve/dashboard";
+
+/** A plain one-node Ray with 4 logical CPUs, on which Serve was not started. */
+export interface TestRay extends Required<DashboardAddress> {
+  /** A directory of the tests, gone with the Ray. */
+  directory: string;
+  /** A Serve config with the ports of this Ray. */
+  config(...applications: ApplicationConfig[]): ServeConfig;
+}
+
+const APPS = join(__dirname, "../../../../test/provider/serve/apps");
+const MARK = "RAYSHIFT_TEST_RAY";
+
+let running: Promise<{ ray: TestRay; stop(): Promise<void> }> | undefined;
+
+/** The Ray of all tests of this run: started by the first that asks, ended after the last. */
+export async function testRay(): Promise<TestRay> {
+  running ??= startRay();
+  return (await running).ray;
+}
+
+after(async function () {
+  this.timeout(30_000);
+  const started = await running?.catch(() => undefined);
+  await started?.stop();
+});
+
+/** A port on which nothing listens. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+async function startRay(): Promise<{ ray: TestRay; stop(): Promise<void> }> {
+  const directory = await mkdtemp(join(tmpdir(), "rs-"));
+  const dashboardTokenFile = join(directory, "token");
+  await writeFile(dashboardTokenFile, randomBytes(24).toString("hex"), { mode: 0o600 });
+  const [gcs, dashboard, client, agent, http, grpc] = await Promise.all(Array.from({ length: 6 }, freePort));
+  const options = {
+    port: gcs,
+    "dashboard-host": "127.0.0.1",
+    "dashboard-port": dashboard,
+    "ray-client-server-port": client,
+    "dashboard-agent-listen-port": agent,
+    "num-cpus": 4,
+    "num-gpus": 0,
+    "object-store-memory": 100_000_000,
+    "temp-dir": join(directory, "r"),
+  };
+  const python = process.env.RAYSHIFT_PYTHON;
+  if (python === undefined) throw new Error("RAYSHIFT_PYTHON has to name a Python with Ray; the set-up exports it");
+  const flags = Object.entries(options).map(([name, value]) => `--${name}=${value}`);
+  const head = spawn(python, ["-m", "ray.scripts.scripts", "start", "--head", "--block", ...flags], {
+    stdio: "ignore",
+    detached: true,
+    env: {
+      ...process.env,
+      [MARK]: directory,
+      PYTHONPATH: APPS,
+      PYTHONDONTWRITEBYTECODE: "1",
+      RAY_AUTH_MODE: "token",
+      RAY_AUTH_TOKEN_PATH: dashboardTokenFile,
+      RAY_USAGE_STATS_ENABLED: "0",
+      RAY_SERVE_SLOW_STARTUP_WARNING_S: "1",
+      RAY_SERVE_SLOW_STARTUP_WARNING_PERIOD_S: "1",
+    },
+  });
+  const stop = async () => {
+    await end(head, directory);
+    await rm(directory, { recursive: true, force: true });
+  };
+  const address = { dashboardUrl: `http://127.0.0.1:${dashboard}`, dashboardTokenFile };
+  try {
+    await answering(address, head);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const config = (...applications: ApplicationConfig[]): ServeConfig => ({
+    proxy_location: "HeadOnly",
+    http_options: { host: "127.0.0.1", port: http as number },
+    grpc_options: { port: grpc as number },
+    applications,
+  });
+  return { ray: { ...address, directory, config }, stop };
+}
+
+async function answering(address: DashboardAddress, head: ChildProcess): Promise<void> {
+  for (const deadline = Date.now() + 120_000; ; await sleep(250)) {
+    try {
+      await getApplications(address);
+      return;
+    } catch (error) {
+      if (head.exitCode !== null) throw new Error(`ray start ended with ${head.exitCode}`);
+      if (Date.now() > deadline) throw error;
+    }
+  }
+}
+
+/** Ends the head and whatever else carries the mark of this Ray in its environment. */
+async function end(head: ChildProcess, directory: string): Promise<void> {
+  head.kill("SIGTERM");
+  for (const deadline = Date.now() + 15_000; ; await sleep(200)) {
+    const pids = await marked(directory);
+    if (pids.length === 0) return;
+    if (Date.now() < deadline - 5_000) continue;
+    if (Date.now() > deadline) throw new Error(`processes of the test's Ray do not end: ${pids.join(", ")}`);
+    for (const pid of pids) tryKill(pid);
+  }
+}
+
+async function marked(directory: string): Promise<number[]> {
+  const mark = `${MARK}=${directory}\0`;
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const found = await Promise.all(
+    pids.map(async (pid) => (await readFile(`/proc/${pid}/environ`, "latin1").catch(() => "")).includes(mark)),
+  );
+  return pids.filter((_, index) => found[index]).map(Number);
+}
+
+function tryKill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended by itself.
+  }
+}
