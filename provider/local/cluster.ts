@@ -11,8 +11,6 @@ import { isAlive, type ProcessIdentity } from "./process";
 import { type ClusterPorts, choosePorts, clusterFiles, HEAD_NODE_TYPE, headMessage, startHead } from "./rayHead";
 import { clusterProcesses, endCluster } from "./rayProcesses";
 
-export { type ClusterNode, clusterNodes } from "./clusterNodes";
-
 export interface ClusterInputs {
   /** Short absolute path, created 0700: the identity of the cluster on this host. Removed on delete. */
   directory: string;

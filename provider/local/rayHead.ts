@@ -52,7 +52,7 @@ const PYTHON_FILES = ["rayshift_head.py", "rayshift_nodes.py"];
 const PYTHON_SOURCE = resolve(__dirname, "../../../provider/local/python");
 /** What a person's environment may give to Ray and its replicas; the rest (the stack's passphrase, cloud keys) is nobody's business there. */
 const PASSED_ON =
-  /^(PATH|HOME|USER|LOGNAME|SHELL|TZ|LANG|LC_.*|TMPDIR|LD_LIBRARY_PATH|SSL_CERT_.*|(https?|no|all)_proxy|(CUDA|NVIDIA|HF|PIP|UV|OMP)_.*)$/i;
+  /^(PATH|HOME|USER|LOGNAME|SHELL|TZ|LANG|LC_.*|LD_LIBRARY_PATH|SSL_CERT_.*|(https?|no|all)_proxy|(CUDA|NVIDIA|HF|PIP|UV|OMP)_.*)$/i;
 
 export interface ClusterFiles {
   record: string;
@@ -61,6 +61,8 @@ export interface ClusterFiles {
   headConfig: string;
   autoscaling: string;
   python: string;
+  /** TMPDIR of all its processes. */
+  temporary: string;
 }
 
 export function clusterFiles(directory: string): ClusterFiles {
@@ -71,6 +73,7 @@ export function clusterFiles(directory: string): ClusterFiles {
     headConfig: join(directory, "head.json"),
     autoscaling: join(directory, "autoscaling.json"),
     python: join(directory, "python"),
+    temporary: join(directory, "tmp"),
   };
 }
 
@@ -102,6 +105,7 @@ export async function startHead(inputs: ClusterInputs, ports: ClusterPorts): Pro
   const files = clusterFiles(inputs.directory);
   // A copy of its own: the cluster outlives a checkout, and its autoscaler may be started again at any time.
   mkdirSync(files.python, { recursive: true, mode: 0o700 });
+  mkdirSync(files.temporary, { recursive: true, mode: 0o700 });
   for (const name of PYTHON_FILES) copyFileSync(join(PYTHON_SOURCE, name), join(files.python, name));
   if (!existsSync(files.token)) writeFileSync(files.token, randomBytes(32).toString("hex"), { mode: 0o600 });
   writeFileSync(files.autoscaling, JSON.stringify(autoscalingConfig(inputs, ports), undefined, 2), { mode: 0o600 });
@@ -173,7 +177,11 @@ function headEnvironment(directory: string, ports: ClusterPorts): NodeJS.Process
     DASHBOARD_METRIC_PORT: String(ports.dashboardMetrics),
     // A worker that has lost its head ends after this many seconds (60 by default).
     RAY_gcs_rpc_server_reconnect_timeout_s: "15",
+    // On a busy host a node registers late; Ray gives up after 30 seconds by default.
+    RAY_raylet_start_wait_time_s: "120",
     RAY_USAGE_STATS_ENABLED: "0",
+    // Killed processes leave their temporary files behind: here they go with the cluster.
+    TMPDIR: files.temporary,
   };
 }
 

@@ -69,7 +69,7 @@ export function applicationsType(readWeights: ReadWeights): ResourceType<Applica
       const live = await getApplications(inputs, context.signal);
       const from = capacityInUse(live);
       const to = inputs.capacity ?? 100;
-      if (to > from && inputs.surge !== undefined) await checkSurge(inputs.surge, to, context.signal);
+      if (to > from && inputs.surge !== undefined) await checkSurge(inputs.surge, to, context);
       if (to < from && inputs.traffic !== undefined) await checkTraffic(inputs.traffic, to, readWeights);
       return live;
     } catch (error) {

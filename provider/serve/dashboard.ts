@@ -35,7 +35,7 @@ const PATH = "/api/serve/applications/";
 
 /** What runs on the cluster. A cluster on which Serve was never started has no applications. */
 export async function getApplications(address: DashboardAddress, signal?: AbortSignal): Promise<Observation> {
-  const text = await request(address, "GET", READ_TIMEOUT_MS, signal);
+  const text = await request(address, PATH, "GET", READ_TIMEOUT_MS, signal);
   return parseObservation(text, address.dashboardUrl);
 }
 
@@ -45,16 +45,22 @@ export async function putApplications(
   config: ServeDeployment,
   signal?: AbortSignal,
 ): Promise<void> {
-  await request(address, "PUT", WRITE_TIMEOUT_MS, signal, config);
+  await request(address, PATH, "PUT", WRITE_TIMEOUT_MS, signal, config);
 }
 
 /** Shuts Serve down on the cluster, with all applications. */
 export async function deleteApplications(address: DashboardAddress, signal?: AbortSignal): Promise<void> {
-  await request(address, "DELETE", WRITE_TIMEOUT_MS, signal);
+  await request(address, PATH, "DELETE", WRITE_TIMEOUT_MS, signal);
+}
+
+/** The answer to a GET of another part of the dashboard's API. Throws as {@link getApplications} does. */
+export function getText(address: DashboardAddress, path: string, signal?: AbortSignal): Promise<string> {
+  return request(address, path, "GET", READ_TIMEOUT_MS, signal);
 }
 
 async function request(
   address: DashboardAddress,
+  path: string,
   method: "GET" | "PUT" | "DELETE",
   timeoutMs: number,
   signal: AbortSignal | undefined,
@@ -65,7 +71,7 @@ async function request(
   const token = await readToken(address);
   let answer: Answer;
   try {
-    answer = await send(new URL(PATH, address.dashboardUrl), {
+    answer = await send(new URL(path, address.dashboardUrl), {
       method,
       headers: {
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),

@@ -1,5 +1,7 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { type DashboardAddress, DashboardUnreachable, getApplications } from "./dashboard";
-import { capacityInUse } from "./observation";
+import { clusterNodes } from "./nodes";
+import { capacityInUse, deploymentsOf } from "./observation";
 
 /** Guard for growth: this cluster and its peer together stay within `maxTotalCapacity` percent. */
 export interface SurgeGuard {
@@ -16,10 +18,23 @@ export interface TrafficGuard {
 /** The load balancer's weights in percent, by version, read from its data plane. */
 export type ReadWeights = (adminSocket: string) => Promise<Record<string, { weight: number }>>;
 
-/** Throws when the peer has not made room for `capacity` percent here. */
-export async function checkSurge(guard: SurgeGuard, capacity: number, signal: AbortSignal): Promise<void> {
-  const peer = await capacityOfPeer(guard.peer, signal);
-  if (peer + capacity <= guard.maxTotalCapacity) return;
+/** How to wait, and whom to tell. */
+export interface Waiting {
+  signal: AbortSignal;
+  progress(message: string): void;
+}
+
+const nodesPollMs = 500;
+/** Ray's autoscaler ends an idle node after the cluster's idle timeout; much longer than that it is not going to. */
+const nodesPatienceMs = 300_000;
+
+/**
+ * Resolves when the peer has made room for `capacity` percent here: in replicas, which is refused otherwise, and in
+ * nodes, which is waited for, because a node is only free for others when the autoscaler has ended it.
+ */
+export async function checkSurge(guard: SurgeGuard, capacity: number, waiting: Waiting): Promise<void> {
+  const peer = await capacityOfPeer(guard.peer, waiting.signal);
+  if (peer + capacity <= guard.maxTotalCapacity) return waitForIdleNodes(guard.peer, waiting);
   throw new Error(
     `${capacity}% here and ${peer}% on the other cluster (${guard.peer.dashboardUrl}) are ${peer + capacity}%, more than ` +
       `the ${guard.maxTotalCapacity}% that the surge allows. Nothing was changed. Lower the other cluster first; ` +
@@ -36,6 +51,34 @@ export async function checkTraffic(guard: TrafficGuard, capacity: number, readWe
       "that it would be left with. Nothing was changed. Shift the traffic away first; `rayshift deploy` and `rayshift " +
       "rollback` do it step by step.",
   );
+}
+
+async function waitForIdleNodes(peer: DashboardAddress, { signal, progress }: Waiting): Promise<void> {
+  const end = Date.now() + nodesPatienceMs;
+  for (;;) {
+    const idle = await idleNodes(peer, signal);
+    if (idle === 0) return;
+    if (Date.now() >= end) {
+      throw new Error(
+        `${idle} worker nodes of the other cluster (${peer.dashboardUrl}) run nothing and do not end, so there is no room ` +
+          "to grow within the surge. Nothing was changed. Is `min_nodes` 0, and does its autoscaler run?",
+      );
+    }
+    progress(`waiting until ${idle} idle worker nodes of the other cluster end`);
+    await sleep(nodesPollMs, undefined, { signal });
+  }
+}
+
+/** Worker nodes without a replica; none where nothing listens any more. */
+async function idleNodes(peer: DashboardAddress, signal: AbortSignal): Promise<number> {
+  try {
+    const [nodes, observation] = await Promise.all([clusterNodes(peer, signal), getApplications(peer, signal)]);
+    const busy = new Set(deploymentsOf(observation).flatMap(({ observed }) => observed.nodeIds));
+    return nodes.filter(({ id, alive, head }) => alive && !head && !busy.has(id)).length;
+  } catch (error) {
+    if (error instanceof DashboardUnreachable && error.refused) return 0;
+    throw error;
+  }
 }
 
 /** A peer at whose address nothing listens has ended and takes up nothing; one that is only silent may still run. */

@@ -42,6 +42,8 @@ export interface DeploymentObservation {
   gracefulShutdownTimeout: number;
   /** Ids of all replicas, whatever their state, in Ray's order. */
   replicaIds: string[];
+  /** Ids of the nodes that replicas are on, in whatever state. */
+  nodeIds: string[];
   /** Ids of the replicas that serve requests. */
   runningIds: string[];
 }
@@ -50,7 +52,7 @@ export interface DeploymentObservation {
 const SERVING = new Set(["RUNNING", "PENDING_MIGRATION"]);
 
 const count = z.number().int().nonnegative();
-const replicaSchema = z.object({ replica_id: z.string(), state: z.string() });
+const replicaSchema = z.object({ replica_id: z.string(), state: z.string(), node_id: z.string().nullish() });
 const autoscalingSchema = z.looseObject({
   min_replicas: count.default(1),
   initial_replicas: count.nullish(),
@@ -137,6 +139,7 @@ function observeDeployment(deployment: z.infer<typeof deploymentSchema>): Deploy
     ...(autoscaling_config ? autoscalingOf(autoscaling_config) : {}),
     gracefulShutdownTimeout: graceful_shutdown_timeout_s ?? 20,
     replicaIds: deployment.replicas.map((each) => each.replica_id),
+    nodeIds: [...new Set(deployment.replicas.flatMap((each) => each.node_id ?? []))],
     runningIds,
   };
 }

@@ -94,11 +94,8 @@ describe("a service on this host", function () {
     });
 
     it("refuses an import path that leads nowhere before it starts a cluster", async () => {
-      const service = { ...project.service("v1"), applications: [{ import_path: "versions:application" }] };
-      await assert.rejects(
-        deploy({ folder: project.folder, service }),
-        /versions has no application; did you mean `app`\?/,
-      );
+      const service = { ...project.service("v1"), applications: [{ import_path: "versions:ap" }] };
+      await assert.rejects(deploy({ folder: project.folder, service }), /versions has no ap; did you mean `app`\?/);
       assert.deepEqual(project.leftovers(versions), []);
     });
   });

@@ -14,11 +14,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { digestDirectory } from "../../../components/version";
-import { type ClusterInputs, type ClusterState, cluster, clusterNodes } from "../../../provider/local/cluster";
+import { type ClusterInputs, type ClusterState, cluster } from "../../../provider/local/cluster";
 import { localPackage } from "../../../provider/local/package";
 import { clusterProcesses, liveWorkerCount } from "../../../provider/local/rayProcesses";
 import type { OperationContext } from "../../../provider/resource";
 import { deleteApplications, putApplications } from "../../../provider/serve/dashboard";
+import { clusterNodes } from "../../../provider/serve/nodes";
 
 const python = process.env.RAYSHIFT_PYTHON ?? "python3";
 const root = mkdtempSync(join(tmpdir(), "rs-"));

@@ -284,9 +284,9 @@ describe("Serve applications on a cluster", function () {
 
     it("to fit on the cluster fail at the timeout, with the resources they wait for", async () => {
       const greedy = { name: "a", import_path: "sample:greedy" };
-      const failure = await failing(update(state, inputs(greedy, { timeoutSeconds: 6 })));
-      assert.match(failure.message, /not converged within 6 s: 1 of 2 replicas of Greedy run; 1 starting/);
-      assert.match(failure.message, /Resources required for each replica: \{"CPU": 3\}/);
+      const failure = await failing(update(state, inputs(greedy, { timeoutSeconds: 10 })));
+      assert.match(failure.message, /not converged within 10 s: 0 of 2 replicas of Greedy run; 2 starting/);
+      assert.match(failure.message, /Resources required for each replica: \{"CPU": 5\}/);
       state = failure.state as ApplicationsState;
     });
 

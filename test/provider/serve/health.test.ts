@@ -21,6 +21,7 @@ const deployment = (given: Partial<DeploymentObservation> = {}): DeploymentObser
   byState: {},
   replicaIds: [],
   runningIds: [],
+  nodeIds: [],
   ...replicas("RUNNING", "RUNNING"),
   ...given,
 });

@@ -16,6 +16,7 @@ const deployment = (full: number, running: number): DeploymentObservation => ({
   gracefulShutdownTimeout: 20,
   replicaIds: [],
   runningIds: [],
+  nodeIds: [],
 });
 
 const observation = (

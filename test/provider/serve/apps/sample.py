@@ -46,7 +46,7 @@ class Fragile:
         return "fragile"
 
 
-@serve.deployment(num_replicas=2, ray_actor_options={"num_cpus": 3})
+@serve.deployment(num_replicas=2, ray_actor_options={"num_cpus": 5})
 class Greedy:
     async def __call__(self, request):
         return "greedy"

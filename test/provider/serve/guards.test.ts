@@ -1,0 +1,114 @@
+import assert from "node:assert/strict";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { checkSurge } from "../../../provider/serve/guards";
+
+/**
+ * A fake of a dashboard: it answers as Ray does about one deployment's replicas and about nodes, which here come and go
+ * when the test says so. It does not prove that Ray ends idle nodes; the end-to-end tests do.
+ */
+class FakeDashboard {
+  workers: string[] = [];
+  replicasOn: string[] = [];
+  capacity: number | null = 50;
+  private readonly server: Server = createServer((request, response) => {
+    const body = request.url?.startsWith("/api/v0/nodes") ? this.nodes() : this.applications();
+    response.setHeader("content-type", "application/json").end(JSON.stringify(body));
+  });
+
+  async start(): Promise<void> {
+    await new Promise<void>((started) => this.server.listen(0, "127.0.0.1", started));
+  }
+
+  async stop(): Promise<void> {
+    await new Promise((stopped) => this.server.close(stopped));
+  }
+
+  get address() {
+    return { dashboardUrl: `http://127.0.0.1:${(this.server.address() as AddressInfo).port}` };
+  }
+
+  private nodes(): object {
+    const node = (id: string, head: boolean) => ({ node_id: id, is_head_node: head, state: "ALIVE", labels: {} });
+    return { data: { result: { result: [node("head", true), ...this.workers.map((id) => node(id, false))] } } };
+  }
+
+  private applications(): object {
+    const replicas = this.replicasOn.map((id, index) => ({ replica_id: `r${index}`, state: "RUNNING", node_id: id }));
+    const deployment = {
+      status: "HEALTHY",
+      target_num_replicas: replicas.length,
+      replicas,
+      deployment_config: { num_replicas: 4 },
+    };
+    const applications = { default: { status: "RUNNING", deployments: { Model: deployment } } };
+    return { target_capacity: this.capacity, applications };
+  }
+}
+
+describe("the surge guard", () => {
+  let peer: FakeDashboard;
+  let said: string[];
+  const waiting = (signal = new AbortController().signal) => ({
+    signal,
+    progress: (message: string) => void said.push(message),
+  });
+
+  beforeEach(async () => {
+    said = [];
+    peer = new FakeDashboard();
+    await peer.start();
+  });
+  afterEach(() => peer.stop());
+
+  it("lets a cluster grow when the other has made room", async () => {
+    [peer.workers, peer.replicasOn] = [
+      ["a", "b"],
+      ["a", "b"],
+    ];
+    await checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, waiting());
+    assert.deepEqual(said, []);
+  });
+
+  it("refuses growth above the surge, and says how it is done", async () => {
+    await assert.rejects(
+      checkSurge({ peer: peer.address, maxTotalCapacity: 125 }, 100, waiting()),
+      /100% here and 50% on the other cluster .* 150%, more than the 125%.*`rayshift deploy`/s,
+    );
+  });
+
+  it("counts a cluster without target_capacity as whole", async () => {
+    peer.capacity = null;
+    await assert.rejects(
+      checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, waiting()),
+      /100% on the other/,
+    );
+  });
+
+  it("waits until the other's idle nodes have really ended", async () => {
+    [peer.workers, peer.replicasOn] = [["a", "b", "c"], ["a"]];
+    let grown = false;
+    const growth = checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, waiting()).then(() => {
+      grown = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    assert.equal(grown, false);
+    assert.match(said[0]!, /waiting until 2 idle worker nodes/);
+    peer.workers = ["a"];
+    await growth;
+    assert.equal(grown, true);
+  });
+
+  it("stops waiting when the update is cancelled", async () => {
+    peer.workers = ["a"];
+    const controller = new AbortController();
+    const growth = checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, waiting(controller.signal));
+    setTimeout(() => controller.abort(new Error("the update was cancelled")), 200);
+    await assert.rejects(growth, (error: Error) => error.name === "AbortError");
+  });
+
+  it("takes a cluster that has ended for no capacity", async () => {
+    const nobody = { dashboardUrl: "http://127.0.0.1:9" };
+    await checkSurge({ peer: nobody, maxTotalCapacity: 110 }, 100, waiting());
+  });
+});
