@@ -1,7 +1,16 @@
 import { join } from "node:path";
 import { ConfigFile } from "../configFile";
 import { deployedOutputs } from "../drive";
-import { deploy, type OnEvent, Refused, RolledBack, type RolloutEvent, status, terminate } from "../index";
+import {
+  deploy,
+  type OnEvent,
+  Refused,
+  RolledBack,
+  type RolloutEvent,
+  status,
+  terminate,
+  UpdateFailed,
+} from "../index";
 import { openProject, packageRoot } from "../project";
 import { openSession } from "../session";
 import { versionIn } from "./counts";
@@ -53,12 +62,12 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
   }
 }
 
-/** Where the service of the demo is; undefined when none runs. */
-export async function addressOfService(signal: AbortSignal): Promise<Address | undefined> {
+/** Where the service of the demo is. */
+export async function addressOfService(signal: AbortSignal): Promise<Address> {
   const session = await openSession({ ...where, signal });
   const { url, queryAuthToken: token, rollout, targets } = await deployedOutputs(session);
   const cluster = targets.clusters[rollout.primary.cluster];
-  if (url === undefined || cluster === undefined) return undefined;
+  if (url === undefined || cluster === undefined) throw new UpdateFailed("the stack has no address of its service");
   return { url, token, dashboardUrl: cluster.dashboardUrl, dashboardTokenFile: cluster.dashboardTokenFile };
 }
 
@@ -95,11 +104,9 @@ class Story {
   async start(): Promise<void> {
     this.sampler = new Sampler(openProject(where), Object.values(versions));
     await this.deploy(versions.first);
-    const address = await addressOfService(this.options.signal);
-    if (address === undefined) throw new Error("the service is deployed but has no address");
-    this.endpoint = address;
-    this.load = new Load(address, this.options.rps);
-    this.say(`${this.options.rps} requests a second go to ${address.url} from now on`);
+    this.endpoint = await addressOfService(this.options.signal);
+    this.load = new Load(this.endpoint, this.options.rps);
+    this.say(`${this.options.rps} requests a second go to ${this.endpoint.url} from now on`);
   }
 
   async rollOut(): Promise<void> {

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-import { Command } from "commander";
+import { Command, CommanderError } from "commander";
 import { InvalidInput } from "../../components/problems";
 import { report } from "../cli/report";
 import { viewFor } from "../cli/views";
-import { addressOfService, demoStack, runDemo, versions } from "./demo";
+import { type Address, addressOfService, demoStack, runDemo, versions } from "./demo";
 import { brokenPromises } from "./summary";
 import { summaryLines } from "./table";
 
@@ -17,22 +17,25 @@ async function main(): Promise<void> {
     .option("--rps <requests>", `requests a second, ${leastRps} or more`, "60")
     .option("--json", "one event a line, and the summary as the last one")
     .exitOverride();
-  const interrupted = new AbortController();
-  // A second one ends the process at once.
-  for (const name of ["SIGINT", "SIGTERM"] as const) {
-    process.once(name, () => interrupted.abort(new DOMException("interrupted", "AbortError")));
-  }
   try {
     const flags = command.parse().opts<{ rps: string; json?: true }>();
-    process.exitCode = await demonstrate(rpsOf(flags.rps), flags.json === true, interrupted.signal);
+    process.exitCode = await demonstrate(rpsOf(flags.rps), flags.json === true, interrupted());
   } catch (error) {
     process.exitCode = report(error, process.argv.includes("--json"));
-    if (process.exitCode !== 2) {
-      process.stderr.write(
-        `What runs goes on running. See it: ${rayshift("status")}. End it: ${rayshift("terminate")}\n`,
-      );
-    }
+    if (error instanceof CommanderError || process.exitCode === 2) return;
+    process.stderr.write(
+      `What runs goes on running. See it: ${rayshift("status")}. End it: ${rayshift("terminate")}\n`,
+    );
   }
+}
+
+/** Aborted by Ctrl-C or a termination request; a second one ends the process at once. */
+function interrupted(): AbortSignal {
+  const controller = new AbortController();
+  for (const name of ["SIGINT", "SIGTERM"] as const) {
+    process.once(name, () => controller.abort(new DOMException("interrupted", "AbortError")));
+  }
+  return controller.signal;
 }
 
 async function demonstrate(rps: number, json: boolean, signal: AbortSignal): Promise<number> {
@@ -41,22 +44,17 @@ async function demonstrate(rps: number, json: boolean, signal: AbortSignal): Pro
   const address = await addressOfService(signal);
   const problems = brokenPromises(summary, versions);
   if (json) {
-    const { url, dashboardUrl } = address ?? {};
+    const { url, dashboardUrl } = address;
     const time = new Date().toISOString();
     print([JSON.stringify({ time, event: "summary", ...summary, problems, url, dashboardUrl })]);
   } else {
     print(["", ...summaryLines(summary), ...problems.map((problem) => `NOT AS IT SHOULD BE: ${problem}`), ""]);
-    if (address !== undefined) print(farewellLines(address));
+    print(farewellLines(address));
   }
   return problems.length === 0 ? 0 : 1;
 }
 
-function farewellLines({
-  url,
-  token,
-  dashboardUrl,
-  dashboardTokenFile,
-}: NonNullable<Awaited<ReturnType<typeof addressOfService>>>) {
+function farewellLines({ url, token, dashboardUrl, dashboardTokenFile }: Address) {
   const bearer = token === undefined ? "" : `-H "Authorization: Bearer ${token}" `;
   return [
     "The service keeps running. Ask it:",

@@ -1,8 +1,9 @@
 import { runtimeDirectory } from "../../components/local/host";
 import { readRecord } from "../../provider/local/clusterDirectory";
 import { readWeights } from "../../provider/local/haproxyAdmin";
+import { isAlive } from "../../provider/local/process";
 import { clusterFiles } from "../../provider/local/rayHead";
-import { clusterProcesses, liveWorkerCount } from "../../provider/local/rayProcesses";
+import { liveWorkerCount } from "../../provider/local/rayProcesses";
 import { getApplications } from "../../provider/serve/dashboard";
 import { capacityInUse, deploymentsOf, type Observation } from "../../provider/serve/observation";
 import type { Project } from "../../rollout/project";
@@ -11,8 +12,7 @@ import type { Project } from "../../rollout/project";
 interface Seen {
   version: string;
   observation: Observation | undefined;
-  workers: number;
-  /** Whether any process of the cluster runs. */
+  /** Whether the cluster's head runs. */
   runs: boolean;
 }
 
@@ -90,7 +90,8 @@ export class InvariantWatch {
     const total = lowest.reduce((sum, value) => sum + value, 0);
     this.peakCapacity = Math.max(this.peakCapacity, total);
     if (total > 100 + this.limits.surge) this.note(`I2: capacities of ${total}%`);
-    const workers = second.reduce((sum, seen) => sum + seen.workers, 0);
+    const running = second.filter(({ runs }) => runs).map(({ version }) => this.directoryOf(`cluster-${version}`));
+    const workers = running.reduce((sum, directory) => sum + liveWorkerCount(directory), 0);
     this.peakWorkers = Math.max(this.peakWorkers, workers);
     if (workers > this.limits.workers) this.note(`I2: ${workers} workers`);
   }
@@ -141,14 +142,15 @@ export class InvariantWatch {
     return Promise.all(
       this.versions.map(async (version) => {
         const directory = this.directoryOf(`cluster-${version}`);
-        const ports = readRecord(directory)?.ports;
-        const address = ports && {
-          dashboardUrl: `http://127.0.0.1:${ports.dashboard}`,
+        const record = readRecord(directory);
+        const runs = record?.head !== undefined && isAlive(record.head);
+        if (record === undefined || !runs) return { version, observation: undefined, runs };
+        const address = {
+          dashboardUrl: `http://127.0.0.1:${record.ports.dashboard}`,
           dashboardTokenFile: clusterFiles(directory).token,
         };
-        const observation = address && (await getApplications(address).catch(() => undefined));
-        const runs = ports !== undefined && clusterProcesses(directory).length > 0;
-        return { version, observation, workers: liveWorkerCount(directory), runs };
+        const observation = await getApplications(address).catch(() => undefined);
+        return { version, observation, runs };
       }),
     );
   }
