@@ -1,6 +1,7 @@
 import { waypointOf } from "../components/placement";
-import type { RolloutRecord } from "../components/record";
+import type { PlacedVersion, RolloutRecord } from "../components/record";
 import type { ConfiguredWaypoint } from "../components/stackConfig";
+import type { ClusterAddress } from "../components/target";
 import { StackLocked, UpdateFailed } from "./errors";
 import type { RolloutEvent } from "./events";
 import { type Inspection, inspect } from "./inspect";
@@ -136,6 +137,8 @@ export async function watchedUpdate(
 ): Promise<Interruption | undefined> {
   const { emit, stack, signal } = session;
   emit({ event: "update", message: update.message, ...(update.waypoint ? { waypoint: update.waypoint } : {}) });
+  // A canary that this update makes is in no record yet; it is watched from the moment its cluster runs.
+  let visible = before;
   const given = new AbortController();
   const over = new AbortController();
   const watching =
@@ -143,7 +146,10 @@ export async function watchedUpdate(
       ? Promise.resolve(undefined)
       : watch(
           {
-            look: (looking) => inspect(before.rollout, before.targets, looking),
+            look: (looking) => {
+              const { rollout, targets } = visible ?? before;
+              return inspect(rollout, targets, looking);
+            },
             onLook: statusReporter(emit),
             deadline: update.deadline,
             endWhenUnhealthy: update.endWhenUnhealthy,
@@ -154,11 +160,15 @@ export async function watchedUpdate(
           return reason;
         });
   const failed = new Set<string>();
+  const follow = followEngine(emit, failed);
   try {
     await stack.update({
       message: update.message,
       refresh: update.refresh ?? false,
-      onEvent: followEngine(emit, failed),
+      onEvent: (event) => {
+        follow(event);
+        if (visible !== undefined) visible = withNewCanary(visible, update, event);
+      },
       signal: AbortSignal.any([given.signal, signal]),
     });
   } catch (error) {
@@ -179,6 +189,28 @@ export async function watchedUpdate(
 export function reportReached({ emit }: Session, waypoint: Waypoint, seen: Inspection, began: number): void {
   const { primary, canary } = seen;
   emit({ event: "reached", waypoint, seconds: (Date.now() - began) / 1000, primary, ...(canary ? { canary } : {}) });
+}
+
+/** What is known of the service, with the canary whose cluster has just come to run. */
+function withNewCanary(
+  known: Deployed,
+  { canary: version, waypoint }: WatchedUpdate,
+  { resOutputsEvent }: EngineEvent,
+): Deployed {
+  const { urn = "", type = "", new: made } = resOutputsEvent?.metadata ?? {};
+  const outputs = made?.outputs as Partial<ClusterAddress> | undefined;
+  if (version === undefined || known.rollout.canary !== undefined || !type.endsWith(":Cluster")) return known;
+  if (typeof outputs?.dashboardUrl !== "string" || !isPartOf(nameOf(urn), version)) return known;
+  const cluster = nameOf(urn).replace(/^cluster-/, "");
+  const canary: PlacedVersion = {
+    ...known.rollout.primary,
+    name: version,
+    cluster,
+    capacity: waypoint?.canaryCapacity ?? null,
+    traffic: 0,
+  };
+  const clusters = { ...known.targets.clusters, [cluster]: outputs as ClusterAddress };
+  return { ...known, rollout: { ...known.rollout, canary }, targets: { ...known.targets, clusters } };
 }
 
 /** Whether a resource is of the version's cluster, which has a number after its name when the name was taken. */

@@ -19,7 +19,9 @@ export interface EngineEvent {
   diagnosticEvent?: { urn?: string; message: string; severity: string; ephemeral?: boolean };
   resOpFailedEvent?: { metadata: { urn: string; op: string } };
   resourcePreEvent?: { metadata: { urn: string; op: string } };
-  resOutputsEvent?: { metadata: { urn: string; op: string } };
+  resOutputsEvent?: {
+    metadata: { urn: string; op: string; type: string; new?: { outputs?: Record<string, unknown> } };
+  };
 }
 
 /** How long a cancelled update may take to end before it is told a second time, which ends it at once. */

@@ -94,7 +94,7 @@ export class Stack {
       const follow = (event: EngineEvent) => {
         const { severity, message } = event.diagnosticEvent ?? {};
         if (severity === "error" && message !== undefined && message.trim() !== "update failed")
-          errors.push(message.trim());
+          errors.push(cleaned(message));
         onEvent?.(event);
       };
       return this.cli.runWithEvents(args, follow, signal);
@@ -155,6 +155,8 @@ async function endHalfMade(
   await half.delete(inputs.directory, inputs, { urn: "", name: type, signal, progress: () => {}, warn: () => {} });
 }
 
+/** An engine's error without the list that it wraps around a single problem. */
+const cleaned = (message: string) => message.trim().replace(/^1 error occurred:\s*\*\s*/, "");
 const isMissing = ({ code, stderr }: CliResult) => code !== 0 && /no stack named|no previous deployment/.test(stderr);
 const clustersOf = ({ deployment }: ExportedStack) =>
   (deployment?.resources ?? [])

@@ -12,8 +12,8 @@ export async function terminate(options: SessionOptions): Promise<{ outcome: "te
     const outputs = await stack.outputs(signal);
     if (outputs === undefined) return { outcome: "unchanged" };
     await stack.settle(signal);
-    const service = outputs.rollout?.primary.spec.name ?? "";
-    const version = outputs.rollout?.primary.name ?? "";
+    const service = outputs.rollout?.primary.spec.name ?? `of stack ${session.project.stack}`;
+    const version = outputs.rollout?.primary.name ?? "(none was deployed completely)";
     emit({ event: "started", command: "terminate", service, version, notices: [] });
     await stack.destroy(undefined, signal);
     config.edit({ waypoint: undefined, canaryPercent: undefined });

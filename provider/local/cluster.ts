@@ -44,6 +44,7 @@ export interface ClusterState extends ClusterInputs {
 const START_MS = 120_000;
 const ADOPT_MS = 15_000;
 const POLL_MS = 200;
+const ATTEMPTS = 3;
 const PROGRESS_MS = 5000;
 /** Linux allows 107 characters for a socket's path; Ray adds /ray/session_<date>_<time>_<pid>/sockets/plasma_store.<n>. */
 const LONGEST_DIRECTORY = 107 - "/ray/session_2000-01-01_00-00-00_000000_4194304/sockets/plasma_store.999".length;
@@ -157,12 +158,19 @@ async function start(
 ): Promise<ClusterState> {
   const { directory, clusterName } = inputs;
   const ports = await reservePorts(inputs, previous, context);
-  rmSync(join(directory, "ray"), { recursive: true, force: true });
-  const head = await startHead(inputs, ports);
-  if (head !== undefined) {
-    writeRecord(directory, { inputs, ports, head });
-    const state = stateOf(inputs, ports, head);
-    if (await answers(state, head, START_MS, context)) return state;
+  let head: ProcessIdentity | undefined;
+  for (let attempt = 1; ; attempt++) {
+    rmSync(join(directory, "ray"), { recursive: true, force: true });
+    head = await startHead(inputs, ports);
+    if (head !== undefined) {
+      writeRecord(directory, { inputs, ports, head });
+      const state = stateOf(inputs, ports, head);
+      if (await answers(state, head, START_MS, context)) return state;
+    }
+    // Ray gives a raylet a fixed 30 seconds to register, which a busy host can miss: that says nothing of the version.
+    if (attempt === ATTEMPTS || !/timed out during startup/.test(headMessage(directory))) break;
+    context.progress(`Ray's head was too slow to start on this busy host: trying again`);
+    await endCluster(directory, 0);
   }
   const slow = head !== undefined && isAlive(head);
   throw new Error(

@@ -57,7 +57,7 @@ export const localPackage: ResourceType<PackageInputs, PackageState> = {
       }
       context.signal.throwIfAborted();
       const files = await sourceFiles(source, excludes);
-      context.progress(`packing ${files.length} files of ${source}`);
+      context.progress(`packing ${files.length} file${files.length === 1 ? "" : "s"} of ${source}`);
       const draft = `${zip}.part`;
       try {
         await writeZip(files, draft, context.signal);

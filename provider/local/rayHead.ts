@@ -177,8 +177,8 @@ function headEnvironment(directory: string, ports: ClusterPorts): NodeJS.Process
     DASHBOARD_METRIC_PORT: String(ports.dashboardMetrics),
     // A worker that has lost its head ends after this many seconds (60 by default).
     RAY_gcs_rpc_server_reconnect_timeout_s: "15",
-    // On a busy host a node registers late; Ray gives up after 30 seconds by default.
-    RAY_raylet_start_wait_time_s: "120",
+    // Replicas serve requests: nothing else on this host may starve them, a canary that starts least of all.
+    RAY_worker_niceness: "0",
     RAY_USAGE_STATS_ENABLED: "0",
     // Killed processes leave their temporary files behind: here they go with the cluster.
     TMPDIR: files.temporary,

@@ -12,7 +12,7 @@ export function report(error: unknown, json: boolean): number {
   const code = exitCodeOf(thrown);
   if (json) {
     process.stdout.write(
-      `${JSON.stringify({ event: "error", error: thrown.name, message: thrown.message, exitCode: code })}\n`,
+      `${JSON.stringify({ time: new Date().toISOString(), event: "error", error: thrown.name, message: thrown.message, exitCode: code })}\n`,
     );
   } else {
     const foreseen = thrown.name !== "Error" && !(thrown instanceof TypeError);
@@ -27,7 +27,7 @@ function interrupted(json: boolean): number {
   const message = "interrupted; the service stays as it stands, and the same command goes on from there";
   if (json)
     process.stdout.write(
-      `${JSON.stringify({ event: "error", error: "Interrupted", message, exitCode: interruptedCode })}\n`,
+      `${JSON.stringify({ time: new Date().toISOString(), event: "error", error: "Interrupted", message, exitCode: interruptedCode })}\n`,
     );
   else process.stderr.write(`${message}\n`);
   return interruptedCode;

@@ -100,6 +100,8 @@ class LocalNodeProvider(FakeMultiNodeProvider):
             gcs_address=self._gcs_address,
             redis_address=self._gcs_address,
             temp_dir=self._temp_dir,
+            # The agent of each node ends what it finds in this folder, so nodes of one host must not share it.
+            runtime_env_dir_name=f"runtime_resources-{node_id[:8]}",
             min_worker_port=0,
             max_worker_port=0,
             dashboard_port=None,
