@@ -49,7 +49,13 @@ function applications(
       timeoutSeconds: settings.startupTimeoutSeconds,
       ...(surge === undefined ? {} : { surge: pulumi.output(surge) }),
       ...(behindLoadBalancer
-        ? { traffic: { adminSocket: `${runtimeDirectory(identity)}/admin.sock`, version: version.cluster } }
+        ? {
+            traffic: {
+              adminSocket: `${runtimeDirectory(identity)}/admin.sock`,
+              version: version.cluster,
+              drainTimeoutSeconds: settings.drainTimeoutSeconds,
+            },
+          }
         : {}),
     },
     // The applications end with their cluster; asking Serve to delete them first would only take time.

@@ -98,6 +98,7 @@ defaults
   # Only what never reached a cluster is tried again: a request that was sent may have had its effect.
   retries 3
   retry-on conn-failure
+  option abortonclose
   option httpchk GET /-/healthz
   http-check expect status 200
 

@@ -70,7 +70,7 @@ export function applicationsType(readWeights: ReadWeights): ResourceType<Applica
       const from = capacityInUse(live);
       const to = inputs.capacity ?? 100;
       if (to > from && inputs.surge !== undefined) await checkSurge(inputs.surge, to, context);
-      if (to < from && inputs.traffic !== undefined) await checkTraffic(inputs.traffic, to, readWeights);
+      if (to < from && inputs.traffic !== undefined) await checkTraffic(inputs.traffic, to, readWeights, context);
       return live;
     } catch (error) {
       throw new Error(explain(error, inputs, context));

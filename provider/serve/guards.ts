@@ -13,10 +13,12 @@ export interface SurgeGuard {
 export interface TrafficGuard {
   adminSocket: string;
   version: string;
+  /** Longest wait for requests under way before the last replica goes. */
+  drainTimeoutSeconds: number;
 }
 
-/** The load balancer's weights in percent, by version, read from its data plane. */
-export type ReadWeights = (adminSocket: string) => Promise<Record<string, { weight: number }>>;
+/** The load balancer's weights in percent and open requests, by version, read from its data plane. */
+export type ReadWeights = (adminSocket: string) => Promise<Record<string, { weight: number; sessions: number }>>;
 
 /** How to wait, and whom to tell. */
 export interface Waiting {
@@ -24,6 +26,7 @@ export interface Waiting {
   progress(message: string): void;
 }
 
+const drainPollMs = 100;
 const nodesPollMs = 500;
 /** Ray's autoscaler ends an idle node after the cluster's idle timeout; much longer than that it is not going to. */
 const nodesPatienceMs = 300_000;
@@ -42,15 +45,38 @@ export async function checkSurge(guard: SurgeGuard, capacity: number, waiting: W
   );
 }
 
-/** Throws when more traffic flows to this version than `capacity` percent of it can take. */
-export async function checkTraffic(guard: TrafficGuard, capacity: number, readWeights: ReadWeights): Promise<void> {
+/**
+ * Throws when more traffic flows to this version than `capacity` percent of it can take. Before the last replica goes it
+ * waits for the requests under way: those that Serve has accepted and not yet given to a replica would hang for ever.
+ */
+export async function checkTraffic(
+  guard: TrafficGuard,
+  capacity: number,
+  readWeights: ReadWeights,
+  waiting: Waiting,
+): Promise<void> {
   const weight = (await readWeights(guard.adminSocket))[guard.version]?.weight ?? 0;
-  if (weight <= capacity) return;
+  if (weight <= capacity) {
+    if (capacity === 0) await drained(guard, readWeights, waiting);
+    return;
+  }
   throw new Error(
     `the load balancer sends ${weight}% of the traffic to version ${guard.version}, more than the ${capacity}% capacity ` +
       "that it would be left with. Nothing was changed. Shift the traffic away first; `rayshift deploy` and `rayshift " +
       "rollback` do it step by step.",
   );
+}
+
+async function drained(guard: TrafficGuard, readWeights: ReadWeights, { signal, progress }: Waiting): Promise<void> {
+  const { adminSocket, version, drainTimeoutSeconds } = guard;
+  const end = Date.now() + drainTimeoutSeconds * 1000;
+  for (let shown = -1; ; ) {
+    const { sessions = 0 } = (await readWeights(adminSocket))[version] ?? {};
+    if (sessions === 0 || Date.now() >= end) return;
+    if (sessions !== shown) progress(`waiting for ${sessions} requests of version ${version}`);
+    shown = sessions;
+    await sleep(drainPollMs, undefined, { signal });
+  }
 }
 
 async function waitForIdleNodes(peer: DashboardAddress, { signal, progress }: Waiting): Promise<void> {

@@ -18,7 +18,7 @@ describe("Serve applications on a cluster", function () {
   let marker: string;
   let weight = 0;
   const progress: string[] = [];
-  const type = applicationsType(async () => ({ v1: { weight } }));
+  const type = applicationsType(async () => ({ v1: { weight, sessions: 0 } }));
   const context = (signal = new AbortController().signal): OperationContext => ({
     urn: "urn",
     name: "service-v1",
@@ -198,7 +198,7 @@ describe("Serve applications on a cluster", function () {
     });
 
     it("do not shrink below the traffic they get", async () => {
-      const traffic = { adminSocket: "/run/admin.sock", version: "v1" };
+      const traffic = { adminSocket: "/run/admin.sock", version: "v1", drainTimeoutSeconds: 5 };
       weight = 35;
       state = await update(state, inputs(model(), { capacity: 40, traffic }));
       await refused(
@@ -210,7 +210,11 @@ describe("Serve applications on a cluster", function () {
     });
 
     it("are a change when the capacity is another, and none when only guards and patience are", () => {
-      const same = { capacity: 35, timeoutSeconds: 7, traffic: { adminSocket: "/x", version: "v9" } };
+      const same = {
+        capacity: 35,
+        timeoutSeconds: 7,
+        traffic: { adminSocket: "/x", version: "v9", drainTimeoutSeconds: 5 },
+      };
       assert.equal(type.diff(state, withPeer(ray.dashboardUrl, 100)).changes, true);
       assert.equal(type.diff(state, inputs(model(), same)).changes, false);
       assert.equal(type.diff(state, inputs(model(), { ...same, canary: true })).changes, false);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { checkSurge } from "../../../provider/serve/guards";
+import { checkSurge, checkTraffic } from "../../../provider/serve/guards";
 
 /**
  * A fake of a dashboard: it answers as Ray does about one deployment's replicas and about nodes, which here come and go
@@ -110,5 +110,54 @@ describe("the surge guard", () => {
   it("takes a cluster that has ended for no capacity", async () => {
     const nobody = { dashboardUrl: "http://127.0.0.1:9" };
     await checkSurge({ peer: nobody, maxTotalCapacity: 110 }, 100, waiting());
+  });
+});
+
+describe("the traffic guard", () => {
+  const guard = { adminSocket: "/nowhere", version: "v1", drainTimeoutSeconds: 0.5 };
+  const waiting = { signal: new AbortController().signal, progress: () => {} };
+  const sends = (weight: number, sessions: () => number) => async () => ({ v1: { weight, sessions: sessions() } });
+
+  it("refuses less capacity than the load balancer sends traffic", async () => {
+    await assert.rejects(
+      checkTraffic(
+        guard,
+        49,
+        sends(50, () => 0),
+        waiting,
+      ),
+      /sends 50% of the traffic to version v1, more than the 49% capacity/,
+    );
+  });
+
+  it("lets a cluster shrink to its traffic with requests under way: those that stay behind are served", async () => {
+    await checkTraffic(
+      guard,
+      50,
+      sends(50, () => 7),
+      waiting,
+    );
+  });
+
+  it("waits for the requests under way before the last replica goes", async () => {
+    let left = 3;
+    await checkTraffic(
+      guard,
+      0,
+      sends(0, () => left--),
+      waiting,
+    );
+    assert.ok(left < 0);
+  });
+
+  it("waits no longer than the drain timeout", async () => {
+    const began = Date.now();
+    await checkTraffic(
+      guard,
+      0,
+      sends(0, () => 1),
+      waiting,
+    );
+    assert.ok(Date.now() - began >= 500);
   });
 });
