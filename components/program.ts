@@ -90,17 +90,5 @@ async function targetOf(config: StackConfig, secret: boolean): Promise<Target> {
     port: config.port,
     secret,
   };
-  switch (config.target) {
-    case "local":
-      return (await import("./local/index.js")).localTarget(settings);
-    default:
-      throw new InvalidInput([
-        {
-          path: "rayshift:target",
-          value: config.target,
-          rule: "this version runs services on the target `local` only",
-          remedy: "set it with `pulumi config set rayshift:target local`",
-        },
-      ]);
-  }
+  return (await import("./local/index.js")).localTarget(settings);
 }

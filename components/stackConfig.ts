@@ -117,6 +117,28 @@ function reportUnservedTraffic(value: Record<string, unknown>, report: Report): 
   }
 }
 
+/** Targets that this version can deploy to. */
+const available: readonly string[] = ["local"];
+
+/** Keys of a service that say nothing to the local target: what it runs is on this host already. */
+const withoutEffect = [
+  "image_uri",
+  "containerfile",
+  "registry_login_secret",
+  "ray_version",
+  "tags",
+  "tracing_config",
+  "ray_gcs_external_storage_config",
+  "proxy_location",
+] as const;
+
+function effectNotices(spec: ServiceSpec): string[] {
+  const given = withoutEffect.filter((key) => spec[key] !== undefined);
+  return given.length === 0
+    ? []
+    : [`${given.map((key) => `\`${key}\``).join(", ")}: without effect on the target local`];
+}
+
 const settings = checked(
   z.strictObject({
     target: z.enum(["local", "kubernetes", "aws", "gcp"]).default("local"),
@@ -174,10 +196,23 @@ export function parseStackConfig(raw: Record<string, string | undefined>): Stack
   const surge = parseWith(rolloutSettings.maxSurgePercent, own.maxSurgePercent).value;
   const nodes = service.spec === undefined ? undefined : checkWorkerNodes(service.spec, surge);
   const problems = [...(result.problems ?? []), ...under("service", [...service.problems, ...(nodes?.problems ?? [])])];
+  if (result.value !== undefined && !available.includes(result.value.target)) {
+    const remedy = "set it with `pulumi config set rayshift:target local`; the other targets are to come";
+    problems.push({
+      path: "target",
+      value: result.value.target,
+      rule: "is not available in this version",
+      remedy,
+    });
+  }
   if (result.value === undefined || service.spec === undefined || problems.length > 0) {
     throw new InvalidInput(under(NAMESPACE, problems), "stack config");
   }
-  return { ...result.value, service: service.spec, notices: [...service.notices, ...(nodes?.notices ?? [])] };
+  return {
+    ...result.value,
+    service: service.spec,
+    notices: [...service.notices, ...(nodes?.notices ?? []), ...effectNotices(service.spec)],
+  };
 }
 
 /** A service that is not a mapping at all is reported with the other settings. */

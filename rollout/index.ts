@@ -1,10 +1,11 @@
 /** What scripts use: the commands of the driver as functions, and the service as a component for programs of their own. */
 
-export { Refusal } from "../components/placement";
+export { type Placement, place, Refusal } from "../components/placement";
 export { InvalidInput, type Problem } from "../components/problems";
 export { serviceFromStackConfig } from "../components/program";
 export type { Phase, PlacedVersion, RolloutRecord, Version } from "../components/record";
 export { Service, type ServiceArgs } from "../components/service";
+export type { Target, TargetSettings } from "../components/target";
 export { type CommandResult, type DeployOptions, deploy } from "./deploy";
 export {
   DeadlinePassed,

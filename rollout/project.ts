@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { parse, stringify } from "yaml";
 import { homeOf } from "../components/local/host";
@@ -49,7 +49,8 @@ function generatedProject(folder: string): string {
   const project = resolve(folder, generatedFolder);
   mkdirSync(project, { recursive: true, mode: 0o700 });
   const original = parse(readFileSync(join(packageRoot, "Pulumi.yaml"), "utf8"));
-  const program = relative(project, packageRoot);
+  // Relative paths are walked from where the folder really is, whatever link it was named by.
+  const program = relative(realpathSync(project), packageRoot);
   const settings = {
     ...original,
     main: join(program, original.main),

@@ -167,7 +167,8 @@ function headEnvironment(directory: string, ports: ClusterPorts): NodeJS.Process
     RAY_AUTH_MODE: "token",
     RAY_AUTH_TOKEN_PATH: files.token,
     // Ray's switch for hosts without clusters over a network: it keeps 127.0.0.1 as the address of the nodes, where it
-    // would put the host's own address otherwise, and so every port of GCS, raylets, agents and replicas is loopback.
+    // would put the host's own address otherwise, and so every port of GCS, raylets and agents is loopback. (Serve's replicas listen
+    // for each other on all interfaces whatever is set; they ask for the token.)
     RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER: "0",
     RAY_enable_autoscaler_v2: "1",
     RAY_CLOUD_INSTANCE_ID: HEAD_NODE_ID,

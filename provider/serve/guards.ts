@@ -70,10 +70,16 @@ export async function checkTraffic(
 async function drained(guard: TrafficGuard, readWeights: ReadWeights, { signal, progress }: Waiting): Promise<void> {
   const { adminSocket, version, drainTimeoutSeconds } = guard;
   const end = Date.now() + drainTimeoutSeconds * 1000;
-  for (let shown = -1; ; ) {
+  // A request may be on its way from its weight to its server at the moment of one look.
+  for (let shown = -1, quiet = 0; ; ) {
     const { sessions = 0 } = (await readWeights(adminSocket))[version] ?? {};
-    if (sessions === 0 || Date.now() >= end) return;
-    if (sessions !== shown) progress(`waiting for ${sessions} requests of version ${version}`);
+    quiet = sessions === 0 ? quiet + 1 : 0;
+    if (quiet === 2) return;
+    if (Date.now() >= end) {
+      progress(`${sessions} requests of version ${version} were not finished after ${drainTimeoutSeconds} s`);
+      return;
+    }
+    if (sessions > 0 && sessions !== shown) progress(`waiting for ${sessions} requests of version ${version}`);
     shown = sessions;
     await sleep(drainPollMs, undefined, { signal });
   }

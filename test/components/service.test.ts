@@ -230,12 +230,14 @@ describe("Service", () => {
       assert.deepEqual((await guards(forward, "applications-v1")).traffic, {
         adminSocket: `${directory}/admin.sock`,
         version: "v1",
+        drainTimeoutSeconds: 60,
       });
       assert.equal((await guards(forward, "applications-v2")).traffic, undefined);
       const back = placing({ canaryPercent: 10 }, v2, rollingOut([50, 50, 50], 50));
       assert.deepEqual((await guards(back, "applications-v2")).traffic, {
         adminSocket: `${directory}/admin.sock`,
         version: "v2",
+        drainTimeoutSeconds: 60,
       });
       assert.equal((await guards(back, "applications-v1")).traffic, undefined);
     });

@@ -52,7 +52,7 @@ describe("parseStackConfig", () => {
   it("reads numbers, truth values and mappings from text", () => {
     const parsed = parseStackConfig(
       config({
-        target: "kubernetes",
+        target: "local",
         canaryPercent: "10",
         maxSurgePercent: "50",
         inPlace: "false",
@@ -66,7 +66,7 @@ describe("parseStackConfig", () => {
       { ...parsed, service: undefined },
       {
         service: undefined,
-        target: "kubernetes",
+        target: "local",
         canaryPercent: 10,
         maxSurgePercent: 50,
         inPlace: false,
