@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { SetUpIncomplete } from "./local/host";
+import { projectKey } from "./nearestProject";
 import { place, Refusal } from "./placement";
 import { InvalidInput } from "./problems";
 import { projectFolder } from "./projectFolder";
@@ -26,7 +27,11 @@ export async function serviceFromStackConfig(): Promise<ServiceOutputs> {
     return await declareService();
   } catch (error) {
     const told = InvalidInput.isInstance(error) || Refusal.isInstance(error) || error instanceof SetUpIncomplete;
-    throw told ? new pulumi.RunError(error.message) : error;
+    if (!told) throw error;
+    const refusal = new pulumi.RunError(error.message);
+    // Pulumi colours the stack of what a program throws, which takes Node many seconds for frames inside of packages.
+    refusal.stack = "";
+    throw refusal;
   }
 }
 
@@ -60,7 +65,7 @@ function rawConfig(): Record<string, string> {
   const prefix = `${pulumi.getProject()}:`;
   return Object.fromEntries(
     Object.entries(pulumi.runtime.allConfig())
-      .filter(([key]) => key.startsWith(prefix))
+      .filter(([key]) => key.startsWith(prefix) && key !== `${prefix}${projectKey}`)
       .map(([key, value]) => [key.slice(prefix.length), value]),
   );
 }

@@ -1,8 +1,8 @@
 import { mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { parse, stringify } from "yaml";
-import { homeOf } from "../components/local/host";
-import { nearestProject } from "../components/nearestProject";
+import { generatedFolder, homeOf } from "../components/local/host";
+import { nearestProject, projectKey } from "../components/nearestProject";
 
 /** Where a stack's program, config and tools are. */
 export interface Project {
@@ -39,11 +39,9 @@ export function openProject({
     folder: own,
     stack,
     configFile: join(own, settings.stackConfigDir ?? "", `Pulumi.${stack}.yaml`),
-    home: homeOf(own.endsWith(generatedFolder) ? resolve(own, "..", "..") : own),
+    home: homeOf(own),
   };
 }
-
-const generatedFolder = join(".rayshift", "project");
 
 function generatedProject(folder: string): string {
   const project = resolve(folder, generatedFolder);
@@ -54,9 +52,12 @@ function generatedProject(folder: string): string {
   const settings = {
     ...original,
     main: join(program, original.main),
+    config: { ...original.config, [projectKey]: { type: "string", default: project } },
     stackConfigDir: "../..",
     plugins: { providers: [{ name: "rayserve", path: join(program, "provider", "bin") }] },
   };
+  // The home holds a passphrase and state: nothing of it belongs into the user's repository.
+  writeFileSync(join(project, "..", ".gitignore"), "*\n");
   writeFileSync(join(project, "Pulumi.yaml"), stringify(settings));
   return project;
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 /** What the local target uses of this host. */
 export interface LocalHost {
@@ -17,9 +17,15 @@ export class SetUpIncomplete extends Error {
   override readonly name = "SetUpIncomplete";
 }
 
+/** Where the driver keeps a project for a folder that has none; its home is around it. */
+export const generatedFolder = join(".rayshift", "project");
+
 /** `RAYSHIFT_HOME`, or `.rayshift` in the project's folder. */
 export function homeOf(projectFolder: string, environment: NodeJS.ProcessEnv = process.env): string {
-  return environment.RAYSHIFT_HOME ?? join(projectFolder, ".rayshift");
+  const own = projectFolder.endsWith(join("/", generatedFolder))
+    ? dirname(projectFolder)
+    : join(projectFolder, ".rayshift");
+  return environment.RAYSHIFT_HOME ?? own;
 }
 
 /** The tools that the set-up found or installed: from the environment, else from its record in `home`. */

@@ -71,13 +71,13 @@ export class TestProject {
     return this.run(process.execPath, [join(root, "dist", "rollout", "cli", "main.js"), ...args], this.folder);
   }
 
-  /** The plain CLI. */
+  /** The plain CLI, in the service's project. */
   pulumi(...args: string[]): Promise<Ran> {
-    return this.run(
-      "pulumi",
-      [...args, "--stack", "dev", "--non-interactive", "--color", "never"],
-      this.project.folder,
-    );
+    return this.pulumiIn(this.project.folder, ...args);
+  }
+
+  pulumiIn(folder: string, ...args: string[]): Promise<Ran> {
+    return this.run("pulumi", [...args, "--stack", "dev", "--non-interactive", "--color", "never"], folder);
   }
 
   directoryOf(part: string): string {

@@ -1,17 +1,31 @@
-"""A service that names its version. VERSION and FAIL come from the service's env_vars."""
+"""A service that names its version.
+
+From the service's env_vars: VERSION; FAIL, a message to fail to start with; DELAY, seconds that a start takes; BREAK, a
+file whose presence makes replicas unhealthy.
+"""
 
 import asyncio
 import os
+import time
 
 from ray import serve
 from starlette.requests import Request
 
 
-@serve.deployment(ray_actor_options={"num_cpus": 0, "num_gpus": 1})
+@serve.deployment(
+    ray_actor_options={"num_cpus": 0, "num_gpus": 1},
+    health_check_period_s=1,
+    health_check_timeout_s=5,
+)
 class Versions:
     def __init__(self):
         if os.environ.get("FAIL"):
             raise RuntimeError(os.environ["FAIL"])
+        time.sleep(float(os.environ.get("DELAY", 0)))
+
+    def check_health(self):
+        if os.path.exists(os.environ.get("BREAK", "/nowhere")):
+            raise RuntimeError("told to be unhealthy")
 
     async def __call__(self, request: Request) -> dict:
         await asyncio.sleep(float(request.query_params.get("seconds", 0)))
