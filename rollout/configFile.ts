@@ -21,6 +21,17 @@ export class ConfigFile {
     );
   }
 
+  /** The file as it is now; undefined when there is none. */
+  text(): string | undefined {
+    const { configFile } = this.project;
+    return existsSync(configFile) ? readFileSync(configFile, "utf8") : undefined;
+  }
+
+  /** Puts back what {@link text} gave. */
+  restore(text: string | undefined): void {
+    if (text !== undefined && text !== this.text()) this.write(text);
+  }
+
   /** Sets keys, and removes those whose value is undefined. Does nothing where the file says so already. */
   edit(values: Record<string, unknown>): void {
     const document = this.load();
@@ -35,11 +46,15 @@ export class ConfigFile {
     }
     const after = textOf(document);
     if (after === before) return;
+    this.write(after);
+  }
+
+  private write(text: string): void {
     const { configFile } = this.project;
     const temporary = `${configFile}.${process.pid}.tmp`;
     // Who may read the file stays as the user set it.
     const mode = existsSync(configFile) ? statSync(configFile).mode & 0o777 : 0o644;
-    writeFileSync(temporary, after, { mode });
+    writeFileSync(temporary, text, { mode });
     renameSync(temporary, configFile);
   }
 

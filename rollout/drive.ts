@@ -171,7 +171,9 @@ export async function watchedUpdate(
       },
       signal: AbortSignal.any([given.signal, signal]),
     });
+    session.changed = true;
   } catch (error) {
+    session.changed ||= !(error instanceof StackLocked);
     over.abort();
     const interruption = await watching;
     signal.throwIfAborted();

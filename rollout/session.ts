@@ -28,6 +28,8 @@ export interface Session {
   stack: Stack;
   emit: OnEvent;
   signal: AbortSignal;
+  /** Whether an update of this command has begun to change anything. */
+  changed: boolean;
   /** Of the CLI and of the program. */
   environment: NodeJS.ProcessEnv;
 }
@@ -47,6 +49,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   const environment = await environmentFor(project);
   return {
     project,
+    changed: false,
     environment,
     config: new ConfigFile(project),
     stack: new Stack(new PulumiCli(project, environment)),
@@ -66,13 +69,25 @@ export async function driving<T>(
   const { project } = session;
   const place = join(project.home, "run", `${project.name}-${project.stack}`);
   try {
-    return await withLock(place, `rayshift ${command}`, () => drive(session), session.signal, 0);
+    const work = () => restoringConfig(session, () => drive(session));
+    return await withLock(place, `rayshift ${command}`, work, session.signal, 0);
   } catch (error) {
     if (!(error instanceof LockHeld)) throw error;
     throw new StackLocked(
       `${error.owner} (pid ${error.pid}, since ${error.since}) works on stack ${project.stack}. ` +
         "Wait until it is done, or end it, and run the command again. Nothing was changed.",
     );
+  }
+}
+
+/** A command that finds the stack locked by somebody else's update leaves the config as it was. */
+async function restoringConfig<T>(session: Session, work: () => Promise<T>): Promise<T> {
+  const before = session.config.text();
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof StackLocked && !session.changed) session.config.restore(before);
+    throw error;
   }
 }
 

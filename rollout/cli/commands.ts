@@ -71,7 +71,11 @@ export async function statusCommand(flags: Common & { watch?: boolean }): Promis
   const signal = interruptible();
   let last = "";
   do {
-    const now = await status({ ...flags, signal });
+    const now = await status({ ...flags, signal }).catch((error) => {
+      if (flags.watch && signal.aborted) return undefined;
+      throw error;
+    });
+    if (now === undefined) return;
     const text = flags.json ? JSON.stringify(now) : statusLines(now).join("\n");
     if (text !== last) {
       if (flags.json) printJson({ event: "status", ...now });

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from "node:util";
 import type { CommandResult } from "../deploy";
 import type { ClusterStatus, RolloutEvent } from "../events";
 import { describeWaypoint, type Waypoint } from "../plan";
@@ -5,6 +6,23 @@ import type { RolloutPlan } from "../planCommand";
 import type { ServiceStatus } from "../status";
 
 /** Text for people, without control characters: for pipes, logs and CI. */
+
+/** What Ray and the engine say has lines, and sometimes colours, of its own. */
+function plainLines(texts: string[]): string[] {
+  return texts.flatMap((text) => {
+    const [first = "", ...more] = stripVTControlCharacters(text)
+      .replace(/[^\P{Cc}\n]/gu, " ")
+      .split("\n");
+    return [first, ...more.map((line) => `    ${line}`)];
+  });
+}
+
+/** The same on one line. */
+export function oneLine(text: string): string {
+  return plainLines([text])
+    .map((line) => line.trim())
+    .join(" ");
+}
 
 const percent = (value: number | null) => (value === null ? "?" : `${value}%`);
 
@@ -14,8 +32,8 @@ export function clusterLine(role: string, cluster: ClusterStatus): string {
   const replicas =
     cluster.replicas === null ? "replicas ?" : `replicas ${cluster.replicas.running}/${cluster.replicas.wanted}`;
   const workers = `workers ${cluster.workers ?? "?"}`;
-  const waits = cluster.waitsFor === undefined ? "" : `  ${cluster.waitsFor}`;
-  return `${role.padEnd(8)}${cluster.version.padEnd(12)}capacity ${capacity.padEnd(6)}traffic ${percent(cluster.traffic).padEnd(6)}${replicas}  ${workers}${waits}`;
+  const waits = cluster.waitsFor === undefined ? "" : `  ${oneLine(cluster.waitsFor)}`;
+  return `${role.padEnd(8)}${cluster.version.padEnd(11)} capacity ${capacity.padEnd(6)}traffic ${percent(cluster.traffic).padEnd(6)}${replicas}  ${workers}${waits}`;
 }
 
 function clusterLines({ primary, canary }: { primary: ClusterStatus; canary?: ClusterStatus }): string[] {
@@ -26,6 +44,10 @@ const shortly = ({ primaryCapacity: p, canaryCapacity: c, canaryTraffic: w }: Wa
 
 /** The lines of an event; none for those that a log can do without. */
 export function eventLines(event: RolloutEvent): string[] {
+  return plainLines(textsOf(event));
+}
+
+function textsOf(event: RolloutEvent): string[] {
   switch (event.event) {
     case "started":
       return [
@@ -65,7 +87,7 @@ export function statusLines(now: ServiceStatus): string[] {
     `${service} is ${now.state}${now.url === undefined ? "" : ` at ${now.url}`}`,
     ...clusterLines({ primary, ...(now.canary ? { canary: now.canary } : {}) }),
     ...(now.deadline === undefined ? [] : [`rolled back if not complete by ${now.deadline}`]),
-    ...now.problems.map((problem) => `problem: ${problem}`),
+    ...plainLines(now.problems.map((problem) => `problem: ${problem}`)),
   ];
 }
 

@@ -15,10 +15,14 @@ export function report(error: unknown, json: boolean): number {
       `${JSON.stringify({ time: new Date().toISOString(), event: "error", error: thrown.name, message: thrown.message, exitCode: code })}\n`,
     );
   } else {
-    const foreseen = thrown.name !== "Error" && !(thrown instanceof TypeError);
-    process.stderr.write(`${foreseen ? thrown.message : (thrown.stack ?? thrown.message)}\n`);
+    process.stderr.write(`${isForeseen(thrown) ? thrown.message : (thrown.stack ?? thrown.message)}\n`);
   }
   return code;
+}
+
+/** What is thrown on purpose has a name of its own; the language's names, and that of a broken record, are bugs'. */
+function isForeseen({ name }: Error): boolean {
+  return !/^(|Eval|Range|Reference|Syntax|Type|URI|Zod|Assertion)Error$/.test(name);
 }
 
 const interruptedCode = 130;

@@ -1,5 +1,5 @@
 import type { OnEvent, RolloutEvent } from "../events";
-import { clusterLine, eventLines } from "./lines";
+import { clusterLine, eventLines, oneLine } from "./lines";
 
 /** Shows a command's events while it runs. */
 export interface View {
@@ -67,9 +67,9 @@ function liveView(out: NodeJS.WriteStream): View {
         ...(event.canary ? [clusterLine("canary", event.canary)] : []),
       ];
     }
-    if (event.event === "update") [update, waiting] = [event.message, ""];
+    if (event.event === "update") [update, waiting] = [oneLine(event.message), ""];
     else if (event.event === "reached") [update, waiting] = ["", ""];
-    else if (event.event === "progress") waiting = `${event.resource}: ${event.message}`;
+    else if (event.event === "progress") waiting = oneLine(`${event.resource}: ${event.message}`);
   };
   return {
     onEvent: (event) => {

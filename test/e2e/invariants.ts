@@ -39,7 +39,10 @@ export class InvariantWatch {
   peakWorkers = 0;
   private readonly healthy = new Set<string>();
   private readonly running = new Set<string>();
+  /** Those of the last instant that counted. */
   private weights: Record<string, number> = {};
+  private lastWeights: Record<string, number> | undefined;
+  private lastClusters: Seen[] = [];
   private stopped = false;
   private readonly looking: Promise<void>;
   private readonly began = Date.now();
@@ -70,17 +73,18 @@ export class InvariantWatch {
     }
   }
 
+  /** Clusters and weights in turn: each reading of clusters lies between two of weights, and the other way round. */
   private async look(): Promise<void> {
-    const before = await this.askWeights();
-    const first = await this.clusters();
-    const second = await this.clusters();
-    const after = await this.askWeights();
+    const clusters = await this.clusters();
+    const weights = await this.askWeights();
     this.samples += 1;
-    this.checkCapacity(first, second);
-    if (before === undefined || JSON.stringify(before) !== JSON.stringify(after)) return;
-    this.checkWeights(before, first);
-    this.checkEnds(before, second);
-    this.weights = before;
+    this.checkCapacity(this.lastClusters, clusters);
+    if (weights !== undefined && JSON.stringify(weights) === JSON.stringify(this.lastWeights)) {
+      this.checkWeights(weights, clusters);
+      this.checkEnds(weights, clusters);
+      this.weights = weights;
+    }
+    [this.lastClusters, this.lastWeights] = [clusters, weights];
   }
 
   /** I2: the first cluster is read again at the end, so that a shift of capacity between two reads is not a sum. */

@@ -1,5 +1,5 @@
-import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { stringify } from "yaml";
@@ -10,6 +10,8 @@ import { openProject, type Project } from "../../rollout/project";
 
 /** Root of the checkout; tests run from dist/. */
 export const root = resolve(__dirname, "..", "..", "..");
+
+const commandLine = join(root, "dist", "rollout", "cli", "main.js");
 
 /** Replicas of the test's service at 100%, one GPU each. */
 export const replicas = 4;
@@ -68,7 +70,34 @@ export class TestProject {
   }
 
   rayshift(...args: string[]): Promise<Ran> {
-    return this.run(process.execPath, [join(root, "dist", "rollout", "cli", "main.js"), ...args], this.folder);
+    return this.rayshiftWith({}, ...args);
+  }
+
+  rayshiftWith(environment: NodeJS.ProcessEnv, ...args: string[]): Promise<Ran> {
+    return this.run(process.execPath, [commandLine, ...args], this.folder, environment);
+  }
+
+  /** A driver that is not waited for. */
+  startRayshift(...args: string[]): ChildProcess {
+    return spawn(process.execPath, [commandLine, ...args], {
+      cwd: this.folder,
+      env: this.environment,
+      stdio: "ignore",
+    });
+  }
+
+  /** Pids of the updates of this project's drivers that run. */
+  engines(): number[] {
+    const mark = `--event-log\0${this.project.home}/`;
+    return existing("/proc")
+      .filter((name) => /^\d+$/.test(name) && commandOf(name).includes(mark))
+      .map(Number);
+  }
+
+  /** Whether an update holds the stack's lock. */
+  isLocked(): boolean {
+    const locks = join(this.project.home, "state", ".pulumi", "locks", "organization", this.project.name, "dev");
+    return existing(locks).length > 0;
   }
 
   /** The plain CLI, in the service's project. */
@@ -110,12 +139,23 @@ export class TestProject {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  private run(command: string, args: string[], cwd: string): Promise<Ran> {
+  private run(command: string, args: string[], cwd: string, environment: NodeJS.ProcessEnv = {}): Promise<Ran> {
     return new Promise((done) => {
-      execFile(command, args, { cwd, env: this.environment, maxBuffer: 1 << 26 }, (error, stdout, stderr) =>
-        done({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
+      execFile(
+        command,
+        args,
+        { cwd, env: { ...this.environment, ...environment }, maxBuffer: 1 << 26 },
+        (error, stdout, stderr) => done({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
       );
     });
+  }
+}
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
   }
 }
 

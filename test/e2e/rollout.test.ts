@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ask, Load } from "../../rollout/demo/load";
-import { deploy, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../rollout/index";
+import { deploy, plan, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../rollout/index";
 import { InvariantWatch } from "./invariants";
 import { replicas, root, TestProject } from "./project";
 
@@ -93,6 +94,34 @@ describe("a service on this host", function () {
       assert.equal(readFileSync(join(project.folder, "Pulumi.dev.yaml"), "utf8"), config);
     });
 
+    it("refuses nodes that could not be given back under a surge, and says what they cost without one", async () => {
+      const service = project.service("v1");
+      service.compute_config = {
+        worker_nodes: [{ name: "gpu", resources: { CPU: 1, GPU: 1 }, min_nodes: 1, max_nodes: 8 }],
+      };
+      await assert.rejects(deploy({ folder: project.folder, service, maxSurgePercent: surge }), /min_nodes/);
+      const planned = await plan({ folder: project.folder, service });
+      assert.ok(
+        planned.notices.some((notice) => /min_nodes/.test(notice)),
+        planned.notices.join(),
+      );
+    });
+
+    it("refuses a port that something listens on before it starts a cluster", async () => {
+      const server = createServer().listen(0, "127.0.0.1");
+      await once(server, "listening");
+      const { port } = server.address() as AddressInfo;
+      const file = join(project.folder, "Pulumi.dev.yaml");
+      const config = readFileSync(file, "utf8");
+      writeFileSync(file, `${config}  rayshift:port: ${port}\n`);
+      const ran = await project.rayshift("deploy", "-f", project.serviceFile("v1"));
+      writeFileSync(file, config);
+      server.close();
+      assert.equal(ran.code, 2, ran.stderr);
+      assert.match(ran.stderr, new RegExp(`rayshift:port: ${port} is in use on 127.0.0.1`));
+      assert.deepEqual(project.leftovers(versions), []);
+    });
+
     it("refuses an import path that leads nowhere before it starts a cluster", async () => {
       const service = { ...project.service("v1"), applications: [{ import_path: "versions:ap" }] };
       await assert.rejects(deploy({ folder: project.folder, service }), /versions has no ap; did you mean `app`\?/);
@@ -132,6 +161,14 @@ describe("a service on this host", function () {
       assert.ok(!state.stdout.includes(endpoint.token));
       const { execFileSync } = await import("node:child_process");
       assert.ok(!execFileSync("ps", ["-eo", "args"], { encoding: "utf8" }).includes(endpoint.token));
+    });
+
+    it("refuses a passphrase that does not open its secrets", async () => {
+      const wrong = { PULUMI_CONFIG_PASSPHRASE: "another" };
+      const ran = await project.rayshiftWith(wrong, "deploy", "-f", project.serviceFile("v2"));
+      assert.equal(ran.code, 2, ran.stderr);
+      assert.match(ran.stderr, /passphrase does not open this stack's secrets/);
+      assert.equal(await versionOf(), "v1");
     });
 
     it("has nothing to do for a plain update, nor for the same deploy again", async () => {
@@ -226,7 +263,14 @@ describe("a service on this host", function () {
     it("moves to another split by a plain update after an edit of the config", async () => {
       await safely(async () => {
         await project.pulumi("config", "set", "canaryPercent", "50");
-        const up = await project.pulumi("up", "--yes", "--skip-preview");
+        const update = project.pulumi("up", "--yes", "--skip-preview");
+        while (!project.isLocked()) await sleep(20);
+        const config = readFileSync(join(project.folder, "Pulumi.dev.yaml"), "utf8");
+        const other = await project.rayshift("deploy", "-f", project.serviceFile("v4"), "--canary-percent", "75");
+        const up = await update;
+        assert.equal(other.code, 5, other.stdout + other.stderr);
+        assert.match(other.stderr, /another update works on this stack .*pid \d+/);
+        assert.equal(readFileSync(join(project.folder, "Pulumi.dev.yaml"), "utf8"), config);
         assert.equal(up.code, 0, up.stdout + up.stderr);
         assert.equal((await status({ folder: project.folder })).canary?.traffic, 50);
       });
@@ -264,6 +308,9 @@ describe("a service on this host", function () {
         });
         while (!/"event":"reached"/.test(output)) await sleep(100);
         await sleep(1500);
+        const second = await project.rayshift("rollback");
+        assert.equal(second.code, 5, second.stderr);
+        assert.match(second.stderr, /rayshift deploy \(pid \d+/);
         driver.kill("SIGKILL");
         await once(driver, "close");
         const again = await project.rayshift("deploy", "-f", file, "--max-surge-percent", "50");
@@ -277,15 +324,37 @@ describe("a service on this host", function () {
     });
   });
 
+  describe("whose engine is killed while it makes the canary's cluster", () => {
+    it("is rolled out by the same command, with one cluster and nothing left behind", async () => {
+      const args = ["deploy", "-f", project.serviceFile("v2"), "--max-surge-percent", String(surge)];
+      await safely(async () => {
+        const driver = project.startRayshift(...args);
+        while (project.headPid("v2") === undefined) await sleep(50);
+        await sleep(1000);
+        const [engine] = project.engines();
+        process.kill(driver.pid!, "SIGKILL");
+        process.kill(engine!, "SIGKILL");
+        const again = await project.rayshift(...args);
+        assert.equal(again.code, 0, again.stdout + again.stderr);
+        assert.equal(await versionOf(), "v2");
+      });
+      assert.deepEqual(
+        project.leftovers(["v1"]).filter((left) => left.startsWith("cluster")),
+        [],
+      );
+      await assertNothingToDo();
+    });
+  });
+
   describe("whose parts are killed", () => {
     it("is repaired by the next update after a refresh", async () => {
-      process.kill(project.headPid("v1")!, "SIGKILL");
+      process.kill(project.headPid("v2")!, "SIGKILL");
       await sleep(2000);
       const now = await status({ folder: project.folder });
       assert.equal(now.state, "UNHEALTHY");
       const up = await project.pulumi("up", "--yes", "--skip-preview", "--refresh");
       assert.equal(up.code, 0, up.stdout + up.stderr);
-      assert.equal(await versionOf(), "v1");
+      assert.equal(await versionOf(), "v2");
       assert.equal((await status({ folder: project.folder })).state, "RUNNING");
     });
   });

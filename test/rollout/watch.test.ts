@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+
+import { setMaxListeners } from "node:events";
+import { mock } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
+import type { Inspection } from "../../rollout/inspect";
+import { type Interruption, type WatchOptions, watch } from "../../rollout/watch";
+
+const cluster = { version: "v1", capacity: null, traffic: 100, replicas: { running: 1, wanted: 1 }, workers: 1 };
+const well: Inspection = {
+  at: { primaryCapacity: 100, canaryCapacity: 100, canaryTraffic: 0 },
+  primary: cluster,
+  canary: { ...cluster, version: "v2", traffic: 0 },
+  gone: [],
+  unhealthy: {},
+};
+const sick: Inspection = { ...well, unhealthy: { canary: "deployment D is UNHEALTHY" } };
+const silent: Inspection = {
+  ...well,
+  canary: { ...well.canary!, replicas: null, workers: null, waitsFor: "its head does not answer" },
+};
+
+/** Time passes only when a test says so. */
+describe("watch", () => {
+  let ending: AbortController;
+  let seen: Inspection[];
+  let result: Interruption | undefined | "watching";
+  const kind = () => (result === undefined || result === "watching" ? result : result.kind);
+  let watching: Promise<unknown>;
+  const start = Date.parse("2026-01-31T12:00:00.000Z");
+
+  beforeEach(() => {
+    mock.timers.enable({ apis: ["setTimeout", "Date"], now: start });
+    ending = new AbortController();
+    // The real timers take their listeners off the signal; the ones that the test moves do not.
+    setMaxListeners(0, ending.signal);
+    seen = [];
+    result = "watching";
+  });
+  afterEach(async () => {
+    ending.abort();
+    await watching;
+    mock.timers.reset();
+  });
+
+  const settle = async () => {
+    for (let turns = 0; turns < 5; turns++) await turn();
+  };
+
+  async function begin(look: () => Promise<Inspection>, options: Partial<WatchOptions> = {}): Promise<void> {
+    const all = { look, onLook: (each: Inspection) => void seen.push(each), endWhenUnhealthy: true, ...options };
+    watching = watch(all, ending.signal).then((interruption) => {
+      result = interruption;
+    });
+    await settle();
+  }
+
+  async function pass(ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += 250) {
+      mock.timers.tick(250);
+      await settle();
+    }
+  }
+
+  it("ends with the reason when the canary becomes unhealthy", async () => {
+    let now = well;
+    await begin(async () => now);
+    await pass(1000);
+    assert.equal(result, "watching");
+    now = sick;
+    await pass(250);
+    assert.deepEqual(result, { kind: "unhealthy", reason: "deployment D is UNHEALTHY" });
+    assert.equal(seen.at(-1), sick);
+  });
+
+  it("does not end for an unhealthy primary", async () => {
+    await begin(async () => ({ ...well, unhealthy: { primary: "deployment D is UNHEALTHY" } }));
+    await pass(1000);
+    assert.equal(result, "watching");
+  });
+
+  it("goes on showing what it sees of an unhealthy canary on the way back", async () => {
+    await begin(async () => sick, { endWhenUnhealthy: false });
+    await pass(1000);
+    assert.equal(result, "watching");
+    assert.equal(seen.length, 5);
+  });
+
+  it("goes on past a head that is gone on the way back", async () => {
+    await begin(async () => silent, { endWhenUnhealthy: false });
+    await pass(30_000);
+    assert.equal(result, "watching");
+  });
+
+  it("ends at the deadline and not before, also on the way back", async () => {
+    const deadline = new Date(start + 1000).toISOString();
+    await begin(async () => sick, { deadline, endWhenUnhealthy: false });
+    await pass(750);
+    assert.equal(result, "watching");
+    await pass(250);
+    assert.deepEqual(result, { kind: "deadline", reason: `not complete at its deadline, ${deadline}` });
+  });
+
+  it("ends at the deadline when no look succeeds", async () => {
+    await begin(() => Promise.reject(new Error("no")), { deadline: new Date(start + 500).toISOString() });
+    await pass(500);
+    assert.equal(kind(), "deadline");
+  });
+
+  it("says that the canary is unhealthy rather than late when it is both", async () => {
+    await begin(async () => sick, { deadline: new Date(start - 1).toISOString() });
+    assert.equal(kind(), "unhealthy");
+  });
+
+  it("gives a head up only after it has not answered for ten seconds", async () => {
+    await begin(async () => silent);
+    await pass(9750);
+    assert.equal(result, "watching");
+    await pass(250);
+    assert.deepEqual(result, { kind: "unhealthy", reason: "v2: its head does not answer" });
+  });
+
+  it("counts anew when the head has answered in between", async () => {
+    let now = silent;
+    await begin(async () => now);
+    await pass(9000);
+    now = well;
+    await pass(250);
+    now = silent;
+    await pass(9750);
+    assert.equal(result, "watching");
+    await pass(500);
+    assert.equal(kind(), "unhealthy");
+  });
+
+  it("goes on when a look fails", async () => {
+    let looks = 0;
+    await begin(async () => {
+      if (looks++ < 3) throw new Error("no answer");
+      return sick;
+    });
+    assert.deepEqual([result, seen], ["watching", []]);
+    await pass(750);
+    assert.equal(kind(), "unhealthy");
+  });
+
+  it("ends without a reason when it is aborted, at once and also within a look", async () => {
+    await begin(async () => well);
+    ending.abort();
+    await settle();
+    assert.equal(result, undefined);
+
+    ending = new AbortController();
+    result = "watching";
+    seen = [];
+    let answer: (inspection: Inspection) => void = () => {};
+    await begin(() => new Promise((resolve) => (answer = resolve)));
+    ending.abort();
+    answer(sick);
+    await settle();
+    assert.deepEqual([result, seen], [undefined, []]);
+  });
+});
