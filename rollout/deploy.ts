@@ -125,16 +125,18 @@ async function rollOut(session: Session, deployed: Deployed, wanted: Wanted): Pr
   const { primary, canary } = deployed.rollout;
   const surge = maxSurgePercent ?? deployed.rollout.surge;
   const startedAt = deployed.rollout.startedAt ?? new Date().toISOString();
+  const atOnce = surge !== undefined && canaryPercent === undefined;
   const rollout: Rollout = {
     versions: { primary: primary.name, canary: wanted.version.name },
     goal: { kind: "split", traffic: canaryPercent ?? 100, surge },
     startedAt,
     deadline: new Date(Date.parse(startedAt) + rolloutTimeoutMinutes * 60_000).toISOString(),
+    withdrawal: !autoRollback ? "never" : atOnce ? "always" : "whilePrimaryIsWhole",
   };
   session.config.edit({ ...configFor(wanted), canaryPercent });
   const end = await walkTo(session, deployed, rollout);
   if (end.kind !== "arrived") {
-    return giveUp(session, rollout, end, { autoRollback, atOnce: surge !== undefined && canaryPercent === undefined });
+    return giveUp(session, rollout, end, { autoRollback, atOnce });
   }
   session.config.edit({ waypoint: undefined });
   if ((canaryPercent ?? 100) < 100) return "held";

@@ -9,6 +9,7 @@ import { describeWaypoint, directionOf, equal, type Goal, nextWaypoint, planSumm
 import type { EngineEvent } from "./pulumi";
 import { type Deployed, isDeployed, type Session } from "./session";
 import { type Interruption, watch } from "./watch";
+import { type Withdrawal, withdrawTraffic } from "./withdraw";
 
 /** The two versions of a rollout, by name. */
 export interface Versions {
@@ -27,6 +28,7 @@ export interface Rollout {
   startedAt: string;
   /** ISO time; after it a forward walk is given up. */
   deadline: string;
+  withdrawal: Withdrawal;
 }
 
 /**
@@ -45,7 +47,12 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
     const next = nextWaypoint(seen.at, goal);
     if (equal(next, seen.at) && equal(next, standing) && current.rollout.canary !== undefined)
       return { kind: "arrived" };
-    if (seen.unhealthy.canary !== undefined && forward) return { kind: "unhealthy", reason: seen.unhealthy.canary };
+    const withdraw =
+      rollout.withdrawal === "always" || (rollout.withdrawal !== "never" && seen.at.primaryCapacity === 100);
+    if (seen.unhealthy.canary !== undefined && forward) {
+      if (withdraw) await withdrawTraffic(current);
+      return { kind: "unhealthy", reason: seen.unhealthy.canary };
+    }
     const began = Date.now();
     session.config.edit({ waypoint: waypointConfig(rollout, directionOf(seen.at, goal), next) });
     const end = await watchedUpdate(session, current, {
@@ -54,6 +61,7 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
       canary: versions.canary,
       deadline: forward ? rollout.deadline : undefined,
       endWhenUnhealthy: forward,
+      withdraw,
       // What is gone, or stands elsewhere than the last update left it, the engine only sees when it looks.
       refresh: seen.gone.length > 0 || !equal(seen.at, standing),
     });
@@ -123,6 +131,8 @@ export interface WatchedUpdate {
   canary?: string | undefined;
   deadline?: string | undefined;
   endWhenUnhealthy: boolean;
+  /** An unhealthy canary loses its traffic before the update has ended. */
+  withdraw?: boolean;
   refresh?: boolean;
 }
 
@@ -155,7 +165,8 @@ export async function watchedUpdate(
             endWhenUnhealthy: update.endWhenUnhealthy,
           },
           AbortSignal.any([over.signal, signal]),
-        ).then((reason) => {
+        ).then(async (reason) => {
+          if (reason?.kind === "unhealthy" && update.withdraw === true) await withdrawTraffic(visible ?? before);
           if (reason !== undefined) given.abort(new Error(reason.reason));
           return reason;
         });
@@ -180,6 +191,7 @@ export async function watchedUpdate(
     if (interruption !== undefined) return interruption;
     const canaryFailed = update.canary !== undefined && [...failed].some((name) => isPartOf(name, update.canary!));
     if (canaryFailed && update.endWhenUnhealthy && !(error instanceof StackLocked)) {
+      if (update.withdraw === true && visible !== undefined) await withdrawTraffic(visible);
       return { kind: "unhealthy", reason: (error as Error).message };
     }
     throw error;

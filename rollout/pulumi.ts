@@ -105,6 +105,7 @@ export class PulumiCli {
   /** The JSON that a command prints; throws {@link UpdateFailed} with the CLI's own words when it fails. */
   async json(args: readonly string[], signal?: AbortSignal): Promise<unknown> {
     const result = await this.run(args, signal);
+    signal?.throwIfAborted();
     if (result.code !== 0) throw failureOf(`pulumi ${args[0]}`, result);
     return JSON.parse(result.stdout);
   }

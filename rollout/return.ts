@@ -55,6 +55,7 @@ export async function goBack(session: Session, deployed: Deployed, surge: number
       goal: { kind: "rollback", surge },
       startedAt: startedAt ?? now,
       deadline: deadline ?? now,
+      withdrawal: "never",
     });
   }
   session.config.edit({ waypoint: undefined });

@@ -34,6 +34,7 @@ export class Stack {
   /** Undefined when there is no such stack. */
   async outputs(signal?: AbortSignal): Promise<StackOutputs | undefined> {
     const result = await this.cli.run(["stack", "output", "--json", "--show-secrets"], signal);
+    signal?.throwIfAborted();
     if (isMissing(result)) return undefined;
     if (result.code !== 0) throw failureOf("reading the stack's outputs", result);
     const { rollout, ...outputs } = JSON.parse(result.stdout);
@@ -53,7 +54,10 @@ export class Stack {
 
   /** Ends everything of the stack, and then the stack itself. */
   async destroy(onEvent?: (event: EngineEvent) => void, signal?: AbortSignal): Promise<void> {
-    await this.change("destroy", ["destroy", "--yes", "--skip-preview"], onEvent, signal);
+    await this.change("destroy", ["destroy", "--yes", "--skip-preview"], onEvent, signal).catch((error: unknown) => {
+      signal?.throwIfAborted();
+      throw error;
+    });
     const result = await this.cli.run(["stack", "rm", "--yes", "--preserve-config"], signal);
     if (result.code !== 0) throw failureOf("removing the stack", result);
   }
@@ -74,7 +78,8 @@ export class Stack {
     for (const { type, resource } of pendingOf(exported)) {
       if (type === "creating") await endHalfMade(resource, signal);
     }
-    await this.cli.importState({ ...exported, deployment: { ...exported.deployment, pending_operations: [] } }, signal);
+    const settled = { ...exported, deployment: { ...exported.deployment, pending_operations: [] } };
+    await this.unlocked(() => this.cli.importState(settled, signal), signal);
     return clustersOf(exported);
   }
 
@@ -108,12 +113,17 @@ export class Stack {
     const result = await command();
     if (!isLocked(result)) return result;
     await this.breakDeadLock(result, signal);
-    return command();
+    const again = await command();
+    if (isLocked(again)) throw lockedByUnknown(again);
+    return again;
   }
 
   /** Takes the lock from an update that is dead or has no driver any more; throws {@link StackLocked} for a living one. */
   private async breakDeadLock(locked: CliResult, signal?: AbortSignal): Promise<void> {
-    for (const holder of lockHolders(locked)) {
+    const holders = lockHolders(locked);
+    // A holder that cannot be read may be alive: its lock is not for this command to take.
+    if (holders.length < lockCount(locked)) throw lockedByUnknown(locked);
+    for (const holder of holders) {
       const here = holder.host === hostname();
       const running = here ? identify(holder.pid) : undefined;
       if (here && running === undefined) continue;
@@ -169,6 +179,15 @@ interface LockHolder {
   host: string;
   pid: number;
   since: string;
+}
+
+const lockCount = ({ stderr, stdout }: CliResult) => Number(/locked by (\d+) lock/.exec(stderr + stdout)?.[1] ?? 1);
+
+function lockedByUnknown({ stderr, stdout }: CliResult): StackLocked {
+  const said = `${stderr}\n${stdout}`.trim();
+  return new StackLocked(
+    `another update works on this stack: ${said}\nWait until it is done and run the command again.`,
+  );
 }
 
 /** Who holds the lock of a file backend, by the CLI's own words. */

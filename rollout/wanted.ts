@@ -63,7 +63,16 @@ export function configFor({ source, version }: Wanted): Record<string, unknown> 
 
 function sourceFrom({ project }: Session, { file, service }: WantedOptions, configured = "{}"): ServiceSource {
   if (file !== undefined) return readServiceFile(file, project.folder);
-  return sourceOf(service ?? JSON.parse(configured), project.folder, project.folder);
+  return sourceOf(service ?? parsed(configured), project.folder, project.folder);
+}
+
+/** A service in the config that is no mapping is for the rules of a service to refuse. */
+function parsed(configured: string): unknown {
+  try {
+    return JSON.parse(configured);
+  } catch {
+    return configured;
+  }
 }
 
 function text(value: number | string | boolean | undefined): string | undefined {
