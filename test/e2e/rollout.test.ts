@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { readWeights } from "../../provider/local/haproxyAdmin";
 import { ask, Load } from "../../rollout/demo/load";
 import { deploy, plan, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../rollout/index";
 import { InvariantWatch } from "./invariants";
@@ -229,6 +230,33 @@ describe("a service on this host", function () {
         project.leftovers(["v3"]).filter((left) => left.startsWith("cluster")),
         [],
       );
+      await assertNothingToDo();
+    });
+  });
+
+  describe("whose canary becomes unhealthy in the middle of a rollout", () => {
+    it("takes its traffic away within seconds, and goes back at once", async () => {
+      const flag = join(project.folder, "break");
+      const admin = join(project.directoryOf("load-balancer"), "admin.sock");
+      let toldAt = 0;
+      const attempt = deploy({
+        folder: project.folder,
+        service: project.service("v3", { BREAK: flag }),
+        maxSurgePercent: surge,
+        onEvent: (event) => {
+          if (event.event === "reached" && event.waypoint.canaryTraffic === 50) writeFileSync(flag, "");
+          if (event.event === "unhealthy") toldAt = Date.now();
+        },
+      });
+      const outcome = assert.rejects(
+        attempt,
+        (error: Error) => error instanceof RolledBack && /health/.test(error.message),
+      );
+      while (toldAt === 0) await sleep(20);
+      while (((await readWeights(admin)).v3?.weight ?? 0) > 0) await sleep(20);
+      assert.ok(Date.now() - toldAt < 3000, `${Date.now() - toldAt} ms`);
+      await outcome;
+      assert.equal(await versionOf(), "v2");
       await assertNothingToDo();
     });
   });
