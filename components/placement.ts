@@ -9,7 +9,14 @@ import {
   nextWaypoint,
   type Waypoint,
 } from "../rollout/plan";
-import { type Phase, type PlacedVersion, type RolloutRecord, stateDigest, type Version } from "./record";
+import {
+  type Phase,
+  type PlacedVersion,
+  type RejectedVersion,
+  type RolloutRecord,
+  stateDigest,
+  type Version,
+} from "./record";
 import type { StackConfig } from "./stackConfig";
 import { differsOnlyInApplications } from "./version";
 
@@ -28,8 +35,13 @@ export interface Placement {
   startedAt?: string | undefined;
   deadline?: string | undefined;
   surge?: number | undefined;
+  /** Versions that were taken back by themselves, this update's included. */
+  rejected?: RejectedVersion[] | undefined;
   notices: string[];
 }
+
+/** How many rejected versions a stack remembers. */
+const mostRejected = 10;
 
 /** An update that would not be safe, or that says two things at once. Nothing was changed. */
 export class Refusal extends Error {
@@ -42,9 +54,9 @@ export class Refusal extends Error {
 
 /** The record that a finished update leaves in the stack. */
 export function recordOf(placement: Placement): RolloutRecord {
-  const { phase, primary, canary, startedAt, deadline } = placement;
+  const { phase, primary, canary, startedAt, deadline, rejected } = placement;
   const surge = canary === undefined ? undefined : placement.surge;
-  return { phase, primary, canary, startedAt, deadline, surge, digest: stateDigest(primary) };
+  return { phase, primary, canary, startedAt, deadline, surge, digest: stateDigest(primary), rejected };
 }
 
 /** Where a record stands; without a canary all capacity and traffic are the primary's. */
@@ -57,6 +69,32 @@ export function waypointOf({ primary, canary }: Pick<RolloutRecord, "primary" | 
 }
 
 export function place(config: StackConfig, wanted: Version, recorded: RolloutRecord | undefined, now: Date): Placement {
+  const placement = decide(config, wanted, recorded, now);
+  const rejected = rejectedAfter(placement, config.rejected, recorded?.rejected ?? []);
+  return rejected.length === 0 ? placement : { ...placement, rejected };
+}
+
+/** A version that is in charge was good after all, or was tried again and is. */
+function rejectedAfter(
+  { primary }: Placement,
+  latest: RejectedVersion | undefined,
+  before: RejectedVersion[],
+): RejectedVersion[] {
+  const all = latest === undefined ? before : [...before.filter(({ digest }) => digest !== latest.digest), latest];
+  return all.filter(({ digest }) => digest !== primary.digest).slice(-mostRejected);
+}
+
+/** Throws when the version was rejected as it is. */
+export function refuseRejected(wanted: Version, recorded: Pick<RolloutRecord, "rejected">): void {
+  const rejection = recorded.rejected?.find(({ digest }) => digest === wanted.digest);
+  if (rejection === undefined) return;
+  throw new Refusal(
+    `version ${wanted.name} was rolled back at ${rejection.at}: ${rejection.reason}\nIt is not tried again until its spec ` +
+      "changes. Where the reason lay elsewhere, run `rayshift deploy --retry` with the same file. Nothing was changed.",
+  );
+}
+
+function decide(config: StackConfig, wanted: Version, recorded: RolloutRecord | undefined, now: Date): Placement {
   if (recorded === undefined) return firstDeploy(config, wanted);
   refuseReusedName(wanted, recorded);
   if (config.waypoint !== undefined) return atWaypoint(config, config.waypoint, wanted, recorded);
@@ -181,6 +219,7 @@ function promoted(recorded: RolloutRecord, canary: PlacedVersion, surge: number 
 }
 
 function start(config: StackConfig, wanted: Version, recorded: RolloutRecord, now: Date): Placement {
+  refuseRejected(wanted, recorded);
   const canary = placedNew(wanted, recorded.primary);
   return advance(config, recorded, canary, config.maxSurgePercent, now.toISOString());
 }

@@ -40,6 +40,17 @@ export type Phase =
   /** Back to the primary. */
   | "ROLLING_BACK";
 
+/** A version that was taken back by itself: it is not tried again as it is, unless somebody asks for that. */
+export interface RejectedVersion {
+  /** Its name. */
+  version: string;
+  digest: string;
+  /** Why, in Ray's words. */
+  reason: string;
+  /** ISO time. */
+  at: string;
+}
+
 /** The stack output `rollout`: all that the next update needs to know about the versions that run. */
 export interface RolloutRecord {
   phase: Phase;
@@ -52,6 +63,8 @@ export interface RolloutRecord {
   surge?: number | undefined;
   /** Digest of the state that a rollback ends with. */
   digest: string;
+  /** The last of them, oldest first; absent when there is none. */
+  rejected?: RejectedVersion[] | undefined;
 }
 
 const placedVersion = z.object({
@@ -64,6 +77,13 @@ const placedVersion = z.object({
   traffic: z.number(),
 });
 
+export const rejectedVersion = z.object({
+  version: z.string(),
+  digest: z.string(),
+  reason: z.string(),
+  at: z.string(),
+});
+
 const rolloutRecord = z.object({
   phase: z.enum(["RUNNING", "ROLLING_OUT", "ROLLING_BACK"]),
   primary: placedVersion,
@@ -72,6 +92,7 @@ const rolloutRecord = z.object({
   deadline: z.string().optional(),
   surge: z.number().optional(),
   digest: z.string(),
+  rejected: z.array(rejectedVersion).optional(),
 });
 
 /** The record in a stack's output `rollout`, or undefined when nothing was deployed. Throws on any other shape. */

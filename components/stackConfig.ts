@@ -1,11 +1,12 @@
 import { z } from "zod";
 import { checked, InvalidInput, isMapping, type Problem, parseWith, type Report, under, worded } from "./problems";
+import { rejectedVersion } from "./record";
 import { checkWorkerNodes, parseServiceSpec, type ServiceSpec } from "./serviceSpec";
 
 const NAMESPACE = "rayshift:";
 
 /** Keys whose values are JSON. */
-const mappings = ["service", "waypoint"];
+const mappings = ["service", "waypoint", "rejected"];
 
 /** Values come as text, from `pulumi config` and from the command line. */
 function fromText<Schema extends z.ZodType>(read: (text: string) => unknown, schema: Schema) {
@@ -149,6 +150,11 @@ const settings = checked(
     ),
     ...rolloutSettings,
     waypoint: waypoint.optional(),
+    rejected: worded(
+      rejectedVersion,
+      "must be a rejected version as the driver writes it, a mapping",
+      "take it out with `pulumi config rm rayshift:rejected` and run `rayshift deploy`",
+    ).optional(),
     workingDirDigest: worded(
       z.string().regex(/^[0-9a-f]{64}$/),
       "must be the sha256 (64 hex digits) of a working directory",

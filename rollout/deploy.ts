@@ -1,9 +1,9 @@
 import { localHost } from "../components/local/host";
 import { preflight } from "../components/local/preflight";
-import { place } from "../components/placement";
+import { place, refuseRejected } from "../components/placement";
 import type { RolloutRecord } from "../components/record";
 import { deployedOutputs, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
-import { Refused } from "./errors";
+import { Refused, RolledBack } from "./errors";
 import type { Outcome } from "./events";
 import { inspect } from "./inspect";
 import { primaryOnly } from "./plan";
@@ -11,7 +11,10 @@ import { giveUp, goBack } from "./return";
 import { type Deployed, driving, isDeployed, type Session, type SessionOptions } from "./session";
 import { configFor, readWanted, type Wanted, type WantedOptions } from "./wanted";
 
-export interface DeployOptions extends SessionOptions, WantedOptions {}
+export interface DeployOptions extends SessionOptions, WantedOptions {
+  /** Rolls out a version again that was rejected as it is. */
+  retry?: boolean | undefined;
+}
 
 export interface CommandResult {
   outcome: Outcome;
@@ -45,7 +48,7 @@ export async function deploy(options: DeployOptions): Promise<CommandResult> {
       notices: wanted.config.notices,
     });
     const outcome = isDeployed(outputs)
-      ? await change(session, outputs, wanted, clusters)
+      ? await change(session, outputs, wanted, clusters, options.retry === true)
       : await deployFirst(session, wanted);
     const { url = "" } = await deployedOutputs(session);
     emit({ event: "finished", outcome, version, seconds: (Date.now() - began) / 1000 });
@@ -71,20 +74,34 @@ async function deployFirst(session: Session, wanted: Wanted): Promise<Outcome> {
   return "deployed";
 }
 
-async function change(session: Session, deployed: Deployed, wanted: Wanted, clusters: string[]): Promise<Outcome> {
-  const { primary, canary, surge } = deployed.rollout;
-  refuse(deployed, wanted);
+async function change(
+  session: Session,
+  deployed: Deployed,
+  wanted: Wanted,
+  clusters: string[],
+  retry: boolean,
+): Promise<Outcome> {
+  const { primary, canary } = deployed.rollout;
+  const surge = wanted.config.maxSurgePercent ?? deployed.rollout.surge;
+  refuse(deployed, wanted, retry);
   const { digest } = wanted.version;
   if (wanted.config.inPlace === true) return updateInPlace(session, deployed, wanted);
   if (canary !== undefined && digest !== canary.digest) {
-    await goBack(session, deployed, wanted.config.maxSurgePercent ?? surge);
-    return digest === primary.digest ? "rolledBack" : change(session, await deployedOutputs(session), wanted, []);
+    await goBack(session, deployed, surge);
+    if (digest === primary.digest) return "rolledBack";
+    return change(session, await deployedOutputs(session), wanted, [], retry);
+  }
+  const rejection = wanted.config.rejected;
+  if (canary !== undefined && rejection?.digest === digest && !retry) {
+    // The way back of a rejected canary was interrupted.
+    await goBack(session, deployed, surge);
+    throw new RolledBack(canary.name, rejection.reason);
   }
   return digest === primary.digest ? keep(session, deployed, wanted, clusters) : rollOut(session, deployed, wanted);
 }
 
 /** What the program would refuse is said before the config changes. */
-function refuse({ rollout }: Deployed, { source, version, config }: Wanted): void {
+function refuse({ rollout }: Deployed, { source, version, config }: Wanted, retry: boolean): void {
   if (source.spec.name !== rollout.primary.spec.name) {
     throw new Refused(
       `this stack runs the service ${rollout.primary.spec.name}, and a service keeps its name. Deploy ${source.spec.name} to ` +
@@ -92,6 +109,7 @@ function refuse({ rollout }: Deployed, { source, version, config }: Wanted): voi
     );
   }
   const { primary, canary } = rollout;
+  if (version.digest !== canary?.digest && !retry) refuseRejected(version, rollout);
   const reused = [primary, canary].some(
     (running) => running?.name === version.name && running.digest !== version.digest,
   );
@@ -128,6 +146,7 @@ async function rollOut(session: Session, deployed: Deployed, wanted: Wanted): Pr
   const atOnce = surge !== undefined && canaryPercent === undefined;
   const rollout: Rollout = {
     versions: { primary: primary.name, canary: wanted.version.name },
+    digest: wanted.version.digest,
     goal: { kind: "split", traffic: canaryPercent ?? 100, surge },
     startedAt,
     deadline: new Date(Date.parse(startedAt) + rolloutTimeoutMinutes * 60_000).toISOString(),

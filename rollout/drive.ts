@@ -4,8 +4,17 @@ import type { ConfiguredWaypoint } from "../components/stackConfig";
 import type { ClusterAddress } from "../components/target";
 import { StackLocked, UpdateFailed } from "./errors";
 import type { RolloutEvent } from "./events";
-import { type Inspection, inspect } from "./inspect";
-import { describeWaypoint, directionOf, equal, type Goal, nextWaypoint, planSummary, type Waypoint } from "./plan";
+import { type Inspection, inspect, primaryServes } from "./inspect";
+import {
+  describeWaypoint,
+  destinationOf,
+  directionOf,
+  equal,
+  type Goal,
+  nextWaypoint,
+  planSummary,
+  type Waypoint,
+} from "./plan";
 import type { EngineEvent } from "./pulumi";
 import { type Deployed, isDeployed, type Session } from "./session";
 import { type Interruption, watch } from "./watch";
@@ -23,6 +32,8 @@ export type WalkEnd = { kind: "arrived" } | Interruption;
 /** A rollout under way: where it is to go, and by when. */
 export interface Rollout {
   versions: Versions;
+  /** Of the canary's version; absent where nothing is known of it but its name. */
+  digest: string | undefined;
   goal: Goal;
   /** ISO time of the rollout's start. */
   startedAt: string;
@@ -44,14 +55,20 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
   session.emit({ event: "planned", waypoints: updates.map(({ waypoint }) => waypoint), peakCapacity });
   for (;;) {
     const standing = waypointOf(current.rollout);
-    const next = nextWaypoint(seen.at, goal);
+    const leap = leavesPrimary(seen, goal);
+    const next = leap ? destinationOf(goal) : nextWaypoint(seen.at, goal);
     if (equal(next, seen.at) && equal(next, standing) && current.rollout.canary !== undefined)
       return { kind: "arrived" };
     const withdraw =
       rollout.withdrawal === "always" || (rollout.withdrawal !== "never" && seen.at.primaryCapacity === 100);
     if (seen.unhealthy.canary !== undefined && forward) {
-      if (withdraw) await withdrawTraffic(current);
+      if (withdraw && primaryServes(seen)) await withdrawTraffic(current);
       return { kind: "unhealthy", reason: seen.unhealthy.canary };
+    }
+    if (leap) {
+      const why = seen.unhealthy.primary ?? seen.primary.waitsFor ?? "it does not answer";
+      const message = `${versions.primary} is not well (${why}): all traffic goes to ${versions.canary} once that is healthy`;
+      session.emit({ event: "notice", message });
     }
     const began = Date.now();
     session.config.edit({ waypoint: waypointConfig(rollout, directionOf(seen.at, goal), next) });
@@ -62,8 +79,9 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
       deadline: forward ? rollout.deadline : undefined,
       endWhenUnhealthy: forward,
       withdraw,
-      // What is gone, or stands elsewhere than the last update left it, the engine only sees when it looks.
-      refresh: seen.gone.length > 0 || !equal(seen.at, standing),
+      // What is gone, or stands elsewhere than the last update left it, the engine only sees when it looks. A primary that
+      // is left anyway is not made again.
+      refresh: leap ? seen.gone.length > 1 : seen.gone.length > 0 || !equal(seen.at, standing),
     });
     if (end !== undefined) return end;
     current = await recordedAfter(session, current, versions, rollout, next);
@@ -71,6 +89,15 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
     reportReached(session, next, seen, began);
     if (!equal(seen.at, next)) throw elsewhere(next, seen);
   }
+}
+
+/**
+ * Whether the walk leaps over what is left of its waypoints: a primary that does not serve is not taken from step by step.
+ * Under a surge that needs a dead one, since one that only fails still takes up its nodes.
+ */
+function leavesPrimary(seen: Inspection, goal: Goal): boolean {
+  if (goal.kind === "rollback" || goal.traffic < 100 || primaryServes(seen)) return false;
+  return goal.surge === undefined || seen.primary.replicas === null;
 }
 
 function elsewhere(wanted: Waypoint, { at, gone }: Inspection): UpdateFailed {
@@ -146,11 +173,14 @@ export async function watchedUpdate(
   update: WatchedUpdate,
 ): Promise<Interruption | undefined> {
   const { emit, stack, signal } = session;
+  session.assertDriving();
   emit({ event: "update", message: update.message, ...(update.waypoint ? { waypoint: update.waypoint } : {}) });
   // A canary that this update makes is in no record yet; it is watched from the moment its cluster runs.
   let visible = before;
+  let primaryIsGood = true;
   const given = new AbortController();
   const over = new AbortController();
+  const report = statusReporter(emit);
   const watching =
     before === undefined
       ? Promise.resolve(undefined)
@@ -160,16 +190,24 @@ export async function watchedUpdate(
               const { rollout, targets } = visible ?? before;
               return inspect(rollout, targets, looking);
             },
-            onLook: statusReporter(emit),
+            onLook: (seen) => {
+              primaryIsGood = primaryServes(seen);
+              report(seen);
+              session.assertDriving();
+            },
             deadline: update.deadline,
             endWhenUnhealthy: update.endWhenUnhealthy,
           },
           AbortSignal.any([over.signal, signal]),
         ).then(async (reason) => {
-          if (reason?.kind === "unhealthy" && update.withdraw === true) await withdrawTraffic(visible ?? before);
+          if (reason?.kind === "unhealthy" && update.withdraw === true && primaryIsGood)
+            await withdrawTraffic(visible ?? before);
           if (reason !== undefined) given.abort(new Error(reason.reason));
           return reason;
         });
+  // A lock that was taken away ends the update as well; the reason is thrown when that has ended.
+  watching.catch((error: unknown) => given.abort(error));
+
   const failed = new Set<string>();
   const follow = followEngine(emit, failed);
   try {
@@ -191,7 +229,7 @@ export async function watchedUpdate(
     if (interruption !== undefined) return interruption;
     const canaryFailed = update.canary !== undefined && [...failed].some((name) => isPartOf(name, update.canary!));
     if (canaryFailed && update.endWhenUnhealthy && !(error instanceof StackLocked)) {
-      if (update.withdraw === true && visible !== undefined) await withdrawTraffic(visible);
+      if (update.withdraw === true && primaryIsGood && visible !== undefined) await withdrawTraffic(visible);
       return { kind: "unhealthy", reason: (error as Error).message };
     }
     throw error;

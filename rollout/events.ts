@@ -1,7 +1,7 @@
 import type { Waypoint } from "./plan";
 
 /** Which command of the driver an event belongs to. */
-export type Command = "deploy" | "rollback" | "terminate";
+export type Command = "deploy" | "rollback" | "supervise" | "terminate";
 
 /** What one cluster has, is asked for and is sent. */
 export interface ClusterStatus {

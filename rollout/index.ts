@@ -22,4 +22,5 @@ export { type PlannedWaypoint, type PlanOptions, plan, type RolloutPlan } from "
 export { type RollbackOptions, rollback } from "./rollback";
 export type { SessionOptions } from "./session";
 export { type ServiceStatus, type State, status, type WaitOptions, wait } from "./status";
+export { type SuperviseOptions, type Supervision, supervise } from "./supervise";
 export { terminate } from "./terminate";

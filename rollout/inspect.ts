@@ -52,6 +52,11 @@ export async function inspect(
   };
 }
 
+/** Whether the primary answers and Ray calls it well, so that traffic may go back to it. */
+export function primaryServes({ primary, unhealthy }: Inspection): boolean {
+  return primary.replicas !== null && unhealthy.primary === undefined;
+}
+
 interface ClusterAnswer {
   observation: Observation | undefined;
   workers: number | null;

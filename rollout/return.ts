@@ -1,7 +1,7 @@
-import type { PlacedVersion } from "../components/record";
+import type { PlacedVersion, RejectedVersion } from "../components/record";
 import { deployedOutputs, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
 import { DeadlinePassed, RolledBack, UpdateFailed } from "./errors";
-import { inspect } from "./inspect";
+import { inspect, primaryServes } from "./inspect";
 import { primaryOnly } from "./plan";
 import { type Deployed, isDeployed, type Session } from "./session";
 import type { Interruption } from "./watch";
@@ -16,7 +16,7 @@ export interface GivingUp {
 /** Ends a rollout whose canary is not good. Always throws: RolledBack, DeadlinePassed, or UpdateFailed when it is held. */
 export async function giveUp(
   session: Session,
-  { versions, goal }: Rollout,
+  { versions, goal, digest }: Rollout,
   why: Interruption,
   how: GivingUp,
 ): Promise<never> {
@@ -30,7 +30,13 @@ export async function giveUp(
         "Run `rayshift rollback`, or `rayshift deploy` to go on.",
     );
   }
-  if (how.atOnce && why.kind === "unhealthy") await backAtOnce(session, deployed);
+  if (digest !== undefined) {
+    const at = new Date().toISOString();
+    session.config.edit({ rejected: { version: versions.canary, digest, reason: why.reason, at } });
+  }
+  const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
+  // All at once asks nobody whether the primary can take its traffic: only for one that serves.
+  if (how.atOnce && why.kind === "unhealthy" && primaryServes(seen)) await backAtOnce(session, deployed);
   else await goBack(session, deployed, goal.surge);
   throw new (why.kind === "deadline" ? DeadlinePassed : RolledBack)(versions.canary, why.reason);
 }
@@ -38,6 +44,12 @@ export async function giveUp(
 /** The config that wants the primary's version, whatever its folder holds by now. */
 function configOf({ spec, workingDirectory }: PlacedVersion): Record<string, unknown> {
   return { service: spec, workingDirDigest: workingDirectory?.digest, canaryPercent: undefined };
+}
+
+/** The rejection that the config has pending: it is recorded by the update that ends the canary. */
+export function pendingRejection({ config }: Session): RejectedVersion | undefined {
+  const text = config.read().rejected;
+  return text === undefined ? undefined : (JSON.parse(text) as RejectedVersion);
 }
 
 /**
@@ -52,6 +64,7 @@ export async function goBack(session: Session, deployed: Deployed, surge: number
     const now = new Date().toISOString();
     await walkTo(session, deployed, {
       versions: { primary: primary.name, canary: canary.name },
+      digest: canary.digest,
       goal: { kind: "rollback", surge },
       startedAt: startedAt ?? now,
       deadline: deadline ?? now,
@@ -60,6 +73,7 @@ export async function goBack(session: Session, deployed: Deployed, surge: number
   }
   session.config.edit({ waypoint: undefined });
   await end(session, deployed, `back to ${primary.name}${canary === undefined ? "" : `, ${canary.name} ends`}`);
+  session.config.edit({ rejected: undefined });
 }
 
 /** Weights, the primary's capacity and the canary's end in one update in which nothing waits for anything. */
@@ -77,7 +91,7 @@ async function backAtOnce(session: Session, deployed: Deployed): Promise<void> {
   };
   session.config.edit({ ...configOf(primary), waypoint: immediate });
   await end(session, deployed, `back to ${primary.name} at once`);
-  session.config.edit({ waypoint: undefined });
+  session.config.edit({ waypoint: undefined, rejected: undefined });
 }
 
 async function end(session: Session, before: Deployed, message: string): Promise<void> {

@@ -32,6 +32,8 @@ export interface Session {
   changed: boolean;
   /** Of the CLI and of the program. */
   environment: NodeJS.ProcessEnv;
+  /** Throws {@link StackLocked} when somebody took the lock of a driving command away: it has to stop before its next effect. */
+  assertDriving: () => void;
 }
 
 /** A stack's outputs when something is deployed. */
@@ -55,6 +57,9 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     stack: new Stack(new PulumiCli(project, environment)),
     emit: options.onEvent ?? (() => {}),
     signal: options.signal ?? new AbortController().signal,
+    assertDriving: () => {
+      throw new Error("a session that only reads cannot change the stack: please report this");
+    },
   };
 }
 
@@ -69,7 +74,12 @@ export async function driving<T>(
   const { project } = session;
   const place = join(project.home, "run", `${project.name}-${project.stack}`);
   try {
-    const work = () => restoringConfig(session, () => drive(session));
+    const work = (held: () => boolean) => {
+      session.assertDriving = () => {
+        if (!held()) throw lockLost(command, project.stack);
+      };
+      return restoringConfig(session, () => drive(session));
+    };
     return await withLock(place, `rayshift ${command}`, work, session.signal, 0);
   } catch (error) {
     if (!(error instanceof LockHeld)) throw error;
@@ -80,14 +90,31 @@ export async function driving<T>(
   }
 }
 
+function lockLost(command: Command, stack: string): StackLocked {
+  return new StackLocked(
+    `this command's lock on stack ${stack} is gone: somebody removed it, or works on the stack now. It stopped where it was; ` +
+      `\`rayshift status\` shows where that is, and \`rayshift ${command}\` goes on from there.`,
+  );
+}
+
 /** A command that finds the stack locked by somebody else's update leaves the config as it was. */
 async function restoringConfig<T>(session: Session, work: () => Promise<T>): Promise<T> {
   const before = session.config.text();
   try {
     return await work();
   } catch (error) {
-    if (error instanceof StackLocked && !session.changed) session.config.restore(before);
+    // Whoever took the lock away may have written a config of their own.
+    if (error instanceof StackLocked && !session.changed && drives(session)) session.config.restore(before);
     throw error;
+  }
+}
+
+function drives(session: Session): boolean {
+  try {
+    session.assertDriving();
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -58,6 +58,7 @@ export function configFor({ source, version }: Wanted): Record<string, unknown> 
     workingDirDigest: version.workingDirectory?.digest,
     waypoint: undefined,
     inPlace: undefined,
+    rejected: undefined,
   };
 }
 

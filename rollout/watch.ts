@@ -19,7 +19,7 @@ export interface WatchOptions {
 
 const intervalMs = 250;
 /** A head that does not answer for this long is dead; a busy one answers again within it. */
-const unreachableGraceMs = 10_000;
+export const unreachableGraceMs = 10_000;
 
 /**
  * Looks at the service until `signal` is aborted, or until something calls for giving the update up; resolves with

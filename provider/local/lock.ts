@@ -42,11 +42,12 @@ const BREAK_MS = 10_000;
  * @param owner what holds the lock, for the message of whoever finds it held
  * @param signal ends the waiting
  * @param patienceMs longest wait for a living holder
+ * @param fn is given a question: whether the lock is still this one's, or somebody took it away
  */
 export async function withLock<T>(
   directory: string,
   owner: string,
-  fn: () => Promise<T>,
+  fn: (held: () => boolean) => Promise<T>,
   signal: AbortSignal,
   patienceMs = PATIENCE_MS,
 ): Promise<T> {
@@ -65,7 +66,7 @@ export async function withLock<T>(
     await sleep(POLL_MS, undefined, { signal });
   }
   try {
-    return await fn();
+    return await fn(() => readHolder(file)?.id === holder.id);
   } finally {
     if (readHolder(file)?.id === holder.id) rmSync(file, { force: true });
   }

@@ -59,6 +59,9 @@ export function applicationsType(readWeights: ReadWeights): ResourceType<Applica
     previous: Previous | undefined,
     context: OperationContext,
   ) => {
+    if (previous !== undefined && inputs.capacity === 0 && (await hasEnded(inputs, context.signal))) {
+      return stateOf(inputs, previous.declared, "ignored");
+    }
     const live = await beforeAnyChange(inputs, context);
     return apply(inputs, id, live, previous, context);
   };
@@ -123,6 +126,7 @@ async function apply(
 ): Promise<ApplicationsState> {
   const { config, timeoutSeconds } = inputs;
   const fromNothing = capacityInUse(live) === 0;
+  const shrinks = previous !== undefined && capacityInUse(live) > (inputs.capacity ?? 100);
   const initial: InitialReplicas = inputs.canary ? "floor" : fromNothing ? "start" : "ignored";
   const capacity = inputs.capacity ?? null;
   const names = config.applications.map(applicationName);
@@ -137,7 +141,7 @@ async function apply(
     await putApplications(inputs, deployment, context.signal);
     const first = sent === undefined;
     sent = deployment;
-    if (!first || deployment.target_capacity === 0) return;
+    if (!first || shrinks || deployment.target_capacity === 0) return;
     await anotherAttempt(inputs, deployment, live, context.signal);
   };
   try {
@@ -152,12 +156,22 @@ async function apply(
     const deployment = configToSend(config, capacity, declared, initial);
     if (!isDeepStrictEqual(plain(deployment), plain(sent))) await put(deployment);
     const replicas = expectedReplicas(declared, capacity, initial);
-    await converge(inputs, { capacity, applications: names, replicas }, wait);
+    await converge(inputs, { capacity, applications: names, replicas, surplusOnly: shrinks }, wait);
     return stateOf(inputs, declared, initial);
   } catch (error) {
     const message = explain(error, inputs, context);
     if (sent === undefined) throw new Error(message);
     throw new PartialFailure(message, id, stateOf(withCapacity(inputs, sent.target_capacity), declared, initial));
+  }
+}
+
+/** Whether nothing listens where the cluster was: a dead cluster runs nothing, which is all that capacity 0 asks for. */
+async function hasEnded(address: DashboardAddress, signal: AbortSignal): Promise<boolean> {
+  try {
+    await getApplications(address, signal);
+    return false;
+  } catch (error) {
+    return error instanceof DashboardUnreachable && error.refused;
   }
 }
 

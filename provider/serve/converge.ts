@@ -28,7 +28,8 @@ export async function converge(address: DashboardAddress, expectation: Expectati
     try {
       const observation = await getApplications(address, wait.signal);
       answered = Date.now();
-      const now = failures.observe(observation) ?? verdict(observation, expectation);
+      const failed = expectation.surplusOnly === true ? undefined : failures.observe(observation);
+      const now = failed ?? verdict(observation, expectation);
       if (now.state === "healthy") return observation;
       judged = now;
     } catch (error) {

@@ -10,6 +10,8 @@ export interface Expectation {
   applications: string[];
   /** Absent while the counts are still to be learned: then Ray's own word counts, and every application has to be built. */
   replicas?: ExpectedReplicas;
+  /** After a capacity was lowered: the surplus has to be gone, and whether the rest is well is another matter. */
+  surplusOnly?: boolean;
 }
 
 /** What an observation says of an expectation. Reasons are for people: Ray's own message, cut to what helps. */
@@ -31,11 +33,23 @@ export function verdict(observation: Observation, expectation: Expectation): Ver
     return waiting(`target_capacity reads back ${observation.targetCapacity}, ${capacity} was sent`);
   }
   if (capacity === 0 && expectation.replicas !== undefined) return nothingRuns(observation);
+  if (expectation.surplusOnly === true) return worst(surplusOf(observation, expectation.replicas ?? {}));
   const verdicts = expectation.applications.map((name) => ofApplication(name, observation, expectation));
   const leftOver = Object.entries(observation.applications).filter(
     ([name]) => !expectation.applications.includes(name),
   );
   return worst([...verdicts, ...leftOver.map(([name]) => waiting(`application ${name} is being deleted`))]);
+}
+
+function surplusOf(observation: Observation, expected: ExpectedReplicas): Verdict[] {
+  return deploymentsOf(observation).map(({ application, deployment, observed }) => {
+    const { atMost } = expected[application]?.[deployment] ?? { atMost: 0 };
+    const label = labelOf(application, deployment, observation);
+    if (observed.targetReplicas > atMost)
+      return waiting(`Ray still wants ${observed.targetReplicas} replicas of ${label}`);
+    const surplus = observed.replicaIds.length - atMost;
+    return surplus > 0 ? waiting(`${surplus} surplus replicas of ${label} still to end`) : { state: "healthy" };
+  });
 }
 
 /** Why the cluster is unhealthy in Ray's words, when Ray calls an application failed or unhealthy. */

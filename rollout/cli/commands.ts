@@ -10,6 +10,7 @@ import { openProject, packageRoot } from "../project";
 import { rollback } from "../rollback";
 import type { SessionOptions } from "../session";
 import { type State, status, wait } from "../status";
+import { supervise } from "../supervise";
 import { terminate } from "../terminate";
 import { outcomeLines, planLines, statusLines } from "./lines";
 import { type View, viewFor } from "./views";
@@ -26,6 +27,7 @@ interface ServiceFlags extends Common {
   canaryPercent?: string;
   maxSurgePercent?: string;
   inPlace?: boolean;
+  retry?: boolean;
 }
 
 const print = (lines: string[]) => process.stdout.write(lines.map((line) => `${line}\n`).join(""));
@@ -60,6 +62,15 @@ export async function rollbackCommand(flags: Common & { maxSurgePercent?: string
   if (flags.json !== true) print(outcomeLines(result, flags));
 }
 
+export async function superviseCommand(flags: Common & { once?: boolean; intervalS: string }): Promise<void> {
+  const intervalSeconds = secondsOf("--interval-s", flags.intervalS);
+  const { outcome, version } = await following(flags, (options) =>
+    supervise({ ...flags, ...options, intervalSeconds }),
+  );
+  if (flags.json === true) printJson({ event: "supervised", outcome, version });
+  else print([`${version ?? "nothing is deployed"}: ${outcome}`]);
+}
+
 export async function terminateCommand(flags: Common): Promise<void> {
   const { outcome } = await following(flags, (options) => terminate({ ...flags, ...options }));
   if (flags.json !== true) print([outcome === "terminated" ? "The service is ended." : "Nothing is deployed."]);
@@ -90,7 +101,7 @@ export async function waitCommand(flags: Common & { state: string; timeoutS: str
   const now = await wait({
     ...flags,
     state: stateOf(flags.state),
-    timeoutSeconds: secondsOf(flags.timeoutS),
+    timeoutSeconds: secondsOf("--timeout-s", flags.timeoutS),
     signal: interruptible(),
   });
   if (flags.json) printJson({ event: "status", ...now });
@@ -125,9 +136,9 @@ function stateOf(text: string): State {
   );
 }
 
-function secondsOf(text: string): number {
+function secondsOf(path: string, text: string): number {
   const seconds = Number(text);
   if (Number.isFinite(seconds) && seconds > 0) return seconds;
   const rule = "must be a number of seconds above 0";
-  throw new InvalidInput([{ path: "--timeout-s", value: text, rule, remedy: "give for example 600" }], "command line");
+  throw new InvalidInput([{ path, value: text, rule, remedy: "give for example 600" }], "command line");
 }

@@ -21,6 +21,7 @@ export function program(): Command {
     .option("--canary-percent <percent>", "hold the canary at this percent of the traffic; 100 completes")
     .option("--max-surge-percent <percent>", "how far both clusters' capacity together may exceed 100, 1 to 100")
     .option("-i, --in-place", "change the running version's applications instead of rolling out")
+    .option("--retry", "roll a version out again that was rolled back as it is")
     .action(async (flags) => (await import("./commands.js")).deployCommand(flags));
 
   common(root.command("rollback"), "walk a rollout back, or speed up a walk back that is under way")
@@ -45,6 +46,11 @@ export function program(): Command {
     .option("--max-surge-percent <percent>", "as for deploy")
     .option("-i, --in-place", "as for deploy")
     .action(async (flags) => (await import("./commands.js")).planCommand(flags));
+
+  common(root.command("supervise"), "enforce deadline and health of a rollout that is held; for cron, CI or a service")
+    .option("--once", "look once and end: 0 when all is well, 3 or 4 when it was rolled back")
+    .option("--interval-s <seconds>", "between two looks", "15")
+    .action(async (flags) => (await import("./commands.js")).superviseCommand(flags));
 
   common(root.command("terminate"), "end the service and everything of it").action(async (flags) =>
     (await import("./commands.js")).terminateCommand(flags),

@@ -83,6 +83,26 @@ describe("A session", () => {
     assert.equal(readFileSync(file, "utf8"), config);
   });
 
+  it("that lost its lock to somebody stops before its next effect, and leaves their config alone", async () => {
+    const drive = driving("deploy", { folder }, async (session) => {
+      session.assertDriving();
+      const [lock] = locks();
+      rmSync(join(folder, ".rayshift", "run", lock!));
+      writeFileSync(file, "config:\n  rayshift:target: local # theirs\n");
+      session.assertDriving();
+    });
+    await assert.rejects(drive, (error) => {
+      assert.ok(error instanceof StackLocked);
+      assert.match(error.message, /lock on stack dev is gone.*`rayshift status`.*`rayshift deploy` goes on/);
+      return true;
+    });
+    assert.match(readFileSync(file, "utf8"), /# theirs/);
+  });
+
+  it("that only reads cannot change the stack", async () => {
+    assert.throws((await openSession({ folder })).assertDriving, /only reads/);
+  });
+
   it("keeps the config of what it began, and of what failed for another reason", async () => {
     for (const [changed, error] of [
       [true, new StackLocked("somebody else")],

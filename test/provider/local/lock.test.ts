@@ -102,6 +102,22 @@ describe("the lock of a directory", () => {
     );
   });
 
+  it("tells its holder when it was taken away", async () => {
+    await withLock(
+      directory,
+      "a",
+      async (held) => {
+        assert.equal(held(), true);
+        rmSync(`${directory}.lock`);
+        assert.equal(held(), false);
+        leaveLock(process.pid, "another");
+        assert.equal(held(), false);
+      },
+      never,
+    );
+    assert.ok(existsSync(`${directory}.lock`), "what another holds is left alone");
+  });
+
   it("stops waiting when the operation is cancelled", async () => {
     await withLock(
       directory,

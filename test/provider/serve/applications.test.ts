@@ -105,6 +105,17 @@ describe("Serve applications on a cluster", function () {
     });
   });
 
+  describe("on a cluster that is dead", () => {
+    it("are at capacity 0 without a word to it, and at no other", async () => {
+      const nowhere = { dashboardUrl: `http://127.0.0.1:${await freePort()}` };
+      const state = { ...inputs(model(), nowhere), declared: { a: { Model: { replicas: 3 } } }, replicas: {} };
+      const ended = await update(state, inputs(model(), { ...nowhere, capacity: 0 }));
+      assert.deepEqual([ended.capacity, ended.declared], [0, state.declared]);
+      await assert.rejects(update(state, inputs(model(), { ...nowhere, capacity: 50 })), /nothing listens there/);
+      await assert.rejects(create(inputs(model(), { ...nowhere, capacity: 0 })), /nothing listens there/);
+    });
+  });
+
   describe("that scale by themselves, as only the code says", () => {
     const scaling = (): ApplicationConfig => ({ name: "a", import_path: "sample:scaling" });
     let state: ApplicationsState;

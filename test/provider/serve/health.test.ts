@@ -99,6 +99,19 @@ describe("The health of a cluster", () => {
     waitsFor(seen, expectation(), /1 surplus replicas of Model still to end/);
   });
 
+  it("is not asked of what is left after a capacity was lowered: only the surplus has to be gone", () => {
+    const lowered: Expectation = { ...expectation(2), surplusOnly: true };
+    const failing = { status: "UNHEALTHY", message: "boom", ...replicas("STARTING") };
+    assert.deepEqual(verdict(observation(failing, { status: "UNHEALTHY" }), lowered), { state: "healthy" });
+    waitsFor(
+      observation(replicas("RUNNING", "RUNNING", "STOPPING")),
+      lowered,
+      /1 surplus replicas of Model still to end/,
+    );
+    waitsFor(observation({ targetReplicas: 4 }), lowered, /Ray still wants 4 replicas of Model/);
+    waitsFor(observation({}, {}, 100), lowered, /target_capacity reads back 100, 50 was sent/);
+  });
+
   it("waits for an application and a deployment that are not there yet, and for one that is to go", () => {
     waitsFor({ targetCapacity: 50, applications: {} }, expectation(), /application default is not there yet/);
     waitsFor(observation({}, { deployments: {} }), expectation(), /deployment Model is not there yet/);
