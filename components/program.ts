@@ -4,7 +4,7 @@ import { projectKey } from "./nearestProject";
 import { place, Refusal } from "./placement";
 import { InvalidInput } from "./problems";
 import { projectFolder } from "./projectFolder";
-import { parseRecord, type RolloutRecord } from "./record";
+import { parseRecord, type RolloutRecord, type Version } from "./record";
 import { type Addresses, Service } from "./service";
 import { parseStackConfig, type StackConfig } from "./stackConfig";
 import type { Target, TargetSettings } from "./target";
@@ -40,10 +40,11 @@ async function declareService(): Promise<ServiceOutputs> {
   for (const notice of config.notices) await pulumi.log.warn(notice);
   const recorded = await recordedOutputs();
   const { primary, canary } = recorded.rollout ?? {};
-  const wanted = await describeVersion(config.service, projectFolder(), {
+  const described = await describeVersion(config.service, projectFolder(), {
     pinned: config.workingDirDigest,
     running: [primary, canary].filter((version) => version !== undefined),
   });
+  const wanted: Version = { ...described, written: config.written };
   if (config.target === "local") {
     const { localHost, homeOf, preflight } = await import("./local/index.js");
     await preflight(localHost(homeOf(projectFolder())), wanted, recorded.rollout, config.port);

@@ -16,6 +16,8 @@ export interface Version {
   /** `version_name`, or a short hash of the spec. */
   name: string;
   spec: ServiceSpec;
+  /** The spec as the user wrote it, so that a rollback can put it back into the config like that; absent in old records. */
+  written?: Record<string, unknown> | undefined;
   /** sha256 of the spec and of the working directory's content. */
   digest: string;
   workingDirectory?: WorkingDirectory | undefined;
@@ -70,6 +72,7 @@ export interface RolloutRecord {
 const placedVersion = z.object({
   name: z.string(),
   spec: z.custom<ServiceSpec>((value) => typeof value === "object" && value !== null),
+  written: z.record(z.string(), z.unknown()).optional(),
   digest: z.string(),
   workingDirectory: z.object({ source: z.string(), digest: z.string(), excludes: z.array(z.string()) }).optional(),
   cluster: z.string(),

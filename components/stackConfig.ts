@@ -62,16 +62,19 @@ const rolloutSettings = {
   inPlace: trueOrFalse().optional(),
 };
 
-function reportInPlace(value: Record<string, unknown>, report: Report): void {
-  if (value.inPlace !== true) return;
-  for (const key of ["canaryPercent", "maxSurgePercent", "waypoint"]) {
-    if (value[key] === undefined) continue;
-    report(
-      [key],
-      "cannot be given for an in-place update: it changes the primary itself, there is no canary",
-      "leave out one of the two",
-    );
-  }
+/** A surge in the config is a standing setting, which an in-place update has no use for; one that is asked for with it is a mistake. */
+function reportInPlace(...keys: string[]) {
+  return (value: Record<string, unknown>, report: Report): void => {
+    if (value.inPlace !== true) return;
+    for (const key of keys) {
+      if (value[key] === undefined) continue;
+      report(
+        [key],
+        "cannot be given for an in-place update: it changes the primary itself, there is no canary",
+        "leave out one of the two",
+      );
+    }
+  };
 }
 
 const percent = worded(
@@ -171,7 +174,7 @@ const settings = checked(
     idleTimeoutSeconds: duration("seconds", 60).default(60),
     autoRollback: trueOrFalse().default(true),
   }),
-  reportInPlace,
+  reportInPlace("canaryPercent", "waypoint"),
 );
 
 type Settings = z.output<typeof settings>;
@@ -182,6 +185,8 @@ export type ConfiguredWaypoint = NonNullable<Settings["waypoint"]>;
 /** What one update is to make of the stack. Percentages are whole numbers; timeouts are in the unit of their names. */
 export interface StackConfig extends Omit<Settings, "service"> {
   service: ServiceSpec;
+  /** The service as the config has it, without the defaults that {@link service} has. */
+  written?: Record<string, unknown> | undefined;
   /** For the user: what is ignored, and what costs more than it looks. */
   notices: string[];
 }
@@ -217,6 +222,7 @@ export function parseStackConfig(raw: Record<string, string | undefined>): Stack
   return {
     ...result.value,
     service: service.spec,
+    written: result.value.service,
     notices: [...service.notices, ...(nodes?.notices ?? []), ...effectNotices(service.spec)],
   };
 }
@@ -232,7 +238,7 @@ function parseService(value: unknown): { spec?: ServiceSpec; notices: string[]; 
   }
 }
 
-const rolloutFlags = checked(z.strictObject(rolloutSettings), reportInPlace);
+const rolloutFlags = checked(z.strictObject(rolloutSettings), reportInPlace("canaryPercent", "maxSurgePercent"));
 
 /** How a rollout is to go: the settings that the config and the command line share. */
 export type RolloutSettings = z.output<typeof rolloutFlags>;

@@ -53,6 +53,7 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
   let seen = await inspect(current.rollout, current.targets, session.signal);
   const { updates, peakCapacity } = planSummary(seen.at, goal);
   session.emit({ event: "planned", waypoints: updates.map(({ waypoint }) => waypoint), peakCapacity });
+  let written: string | undefined;
   for (;;) {
     const standing = waypointOf(current.rollout);
     const leap = leavesPrimary(seen, goal);
@@ -70,8 +71,10 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
       const message = `${versions.primary} is not well (${why}): all traffic goes to ${versions.canary} once that is healthy`;
       session.emit({ event: "notice", message });
     }
+    if (written !== undefined && session.config.text() !== written) throw edited(session, seen.at);
     const began = Date.now();
     session.config.edit({ waypoint: waypointConfig(rollout, directionOf(seen.at, goal), next) });
+    written = session.config.text();
     const end = await watchedUpdate(session, current, {
       message: `${versions.canary}: ${next.canaryTraffic}% of the traffic, capacities ${next.primaryCapacity}% and ${next.canaryCapacity}%`,
       waypoint: next,
@@ -89,6 +92,14 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
     reportReached(session, next, seen, began);
     if (!equal(seen.at, next)) throw elsewhere(next, seen);
   }
+}
+
+/** Somebody else says what is wanted now: not to be overwritten, and not to be guessed. */
+function edited({ project }: Session, at: Waypoint): UpdateFailed {
+  return new UpdateFailed(
+    `${project.configFile} was edited while this command walked, so it stopped at ${describeWaypoint(at)}. Run the command ` +
+      "that you mean now: `rayshift deploy` goes on, `rayshift rollback` goes back.",
+  );
 }
 
 /**

@@ -42,8 +42,8 @@ export async function giveUp(
 }
 
 /** The config that wants the primary's version, whatever its folder holds by now. */
-function configOf({ spec, workingDirectory }: PlacedVersion): Record<string, unknown> {
-  return { service: spec, workingDirDigest: workingDirectory?.digest, canaryPercent: undefined };
+function configOf({ spec, written = spec, workingDirectory }: PlacedVersion): Record<string, unknown> {
+  return { service: written, workingDirDigest: workingDirectory?.digest, canaryPercent: undefined };
 }
 
 /** The rejection that the config has pending: it is recorded by the update that ends the canary. */

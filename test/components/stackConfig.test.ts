@@ -39,6 +39,7 @@ describe("parseStackConfig", () => {
     const { service: spec, ...rest } = parseStackConfig(config());
     assert.equal(spec.applications[0]!.route_prefix, "/");
     assert.deepEqual(rest, {
+      written: service,
       target: "local",
       rolloutTimeoutMinutes: 120,
       drainTimeoutSeconds: 60,
@@ -66,6 +67,7 @@ describe("parseStackConfig", () => {
       { ...parsed, service: undefined },
       {
         service: undefined,
+        written: service,
         target: "local",
         canaryPercent: 10,
         maxSurgePercent: 50,
@@ -112,7 +114,7 @@ describe("parseStackConfig", () => {
     );
   });
 
-  it("refuses an in-place update with a canary percent, a surge or a waypoint", () => {
+  it("refuses an in-place update with a canary percent or a waypoint; a standing surge has no effect on it", () => {
     const problems = problemsOf(() =>
       parseStackConfig(
         config({ inPlace: "true", canaryPercent: "0", maxSurgePercent: "50", waypoint: JSON.stringify(waypoint) }),
@@ -120,8 +122,9 @@ describe("parseStackConfig", () => {
     );
     assert.deepEqual(
       problems.map(({ path }) => path),
-      ["rayshift:canaryPercent", "rayshift:maxSurgePercent", "rayshift:waypoint"],
+      ["rayshift:canaryPercent", "rayshift:waypoint"],
     );
+    assert.equal(parseStackConfig(config({ inPlace: "true", maxSurgePercent: "50" })).inPlace, true);
   });
 
   it("lists the problems of the config and of the service in one error", () => {

@@ -103,6 +103,7 @@ describe("readWanted", () => {
       workingDirDigest: after.version.workingDirectory?.digest,
       waypoint: undefined,
       inPlace: undefined,
+      rejected: undefined,
     });
   });
 
