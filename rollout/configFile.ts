@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { type Document, isMap, parseDocument } from "yaml";
 import { InvalidInput } from "../components/problems";
+import { effectNow } from "../provider/effects";
 import type { Project } from "./project";
 
 /**
@@ -55,7 +56,7 @@ export class ConfigFile {
     // Who may read the file stays as the user set it.
     const mode = existsSync(configFile) ? statSync(configFile).mode & 0o777 : 0o644;
     writeFileSync(temporary, text, { mode });
-    renameSync(temporary, configFile);
+    effectNow("write the stack's config", configFile, () => renameSync(temporary, configFile));
   }
 
   private load(): Document {

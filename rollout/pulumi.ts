@@ -3,6 +3,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readSync, rmSync } from "no
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { projectVariable } from "../components/nearestProject";
+import { effect } from "../provider/effects";
 import { Refused, UpdateFailed } from "./errors";
 import { claimedBy } from "./orphans";
 import type { Project } from "./project";
@@ -94,7 +95,7 @@ export class PulumiCli {
     const finished = new AbortController();
     const following = follower.follow(finished.signal);
     try {
-      return await this.run([...args, "--event-log", log], signal);
+      return await effect(`pulumi ${args[0]}`, "", () => this.run([...args, "--event-log", log], signal));
     } finally {
       finished.abort();
       await following;
@@ -112,7 +113,8 @@ export class PulumiCli {
 
   /** Replaces the stack's state, which takes the stack's lock. */
   async importState(state: object, signal?: AbortSignal): Promise<CliResult> {
-    const result = await this.run(["stack", "import"], signal, JSON.stringify(state));
+    const run = () => this.run(["stack", "import"], signal, JSON.stringify(state));
+    const result = await effect("pulumi stack import", "", run);
     if (result.code !== 0 && !isLocked(result)) throw failureOf("pulumi stack import", result);
     return result;
   }

@@ -1,5 +1,6 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { effectNow } from "../effects";
 import type { ClusterInputs } from "./cluster";
 import type { ProcessIdentity } from "./process";
 import { type ClusterPorts, clusterFiles } from "./rayHead";
@@ -42,12 +43,14 @@ export function removeDirectory(directory: string): void {
     throw error;
   }
   if (entries.length > 0 && lstatSync(record, { throwIfNoEntry: false }) === undefined) return;
-  // The record last: a removal that is interrupted is still known as a cluster's.
-  for (const name of entries) {
-    const path = join(directory, name);
-    if (path !== record) rmSync(path, { recursive: true, force: true, maxRetries: 3 });
-  }
-  rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+  effectNow("remove a cluster's directory", directory, () => {
+    // The record last: a removal that is interrupted is still known as a cluster's.
+    for (const name of entries) {
+      const path = join(directory, name);
+      if (path !== record) rmSync(path, { recursive: true, force: true, maxRetries: 3 });
+    }
+    rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
+  });
 }
 
 export function readRecord(directory: string): ClusterRecord | undefined {
@@ -62,6 +65,8 @@ export function readRecord(directory: string): ClusterRecord | undefined {
 export function writeRecord(directory: string, record: ClusterRecord): void {
   const { record: file } = clusterFiles(directory);
   const draft = `${file}.new`;
-  writeFileSync(draft, JSON.stringify(record, undefined, 2), { mode: 0o600 });
-  renameSync(draft, file);
+  effectNow("write a cluster's record", directory, () => {
+    writeFileSync(draft, JSON.stringify(record, undefined, 2), { mode: 0o600 });
+    renameSync(draft, file);
+  });
 }

@@ -1,4 +1,5 @@
 import { createConnection } from "node:net";
+import { effect } from "../effects";
 import { PROXIES, type ProxyName, serverDefinition, TRAFFIC } from "./haproxyConfig";
 
 /** HAProxy did not do what it was told; the message is its own. */
@@ -39,7 +40,7 @@ export interface VersionCounts {
 
 const ANSWER_MS = 5000;
 
-/** Sends one line to the admin socket and gives the answer, without blank lines at its ends. */
+/** Sends one line to the admin socket and gives the answer, without blank lines at its ends: for lines that change nothing. */
 export function ask(adminSocket: string, line: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const fail = (cause: string) => {
@@ -60,21 +61,26 @@ export function ask(adminSocket: string, line: string): Promise<string> {
   });
 }
 
+/** The same for a line that changes what HAProxy does. */
+export function command(adminSocket: string, line: string): Promise<string> {
+  return effect("HAProxy command", line, () => ask(adminSocket, line));
+}
+
 /**
  * Sends commands that answer nothing when they succeed, as one batch that HAProxy works through in one go. One that
  * fails does not stop those after it.
  */
 export async function tell(adminSocket: string, commands: readonly string[]): Promise<void> {
   if (commands.length === 0) return;
-  const answer = await ask(adminSocket, commands.join(";"));
+  const answer = await command(adminSocket, commands.join(";"));
   if (answer !== "") throw new AdminError(`HAProxy refused a command: ${answer.replaceAll(/\s*\n\s*/g, "; ")}`);
 }
 
 /** Sends one command whose answer, when it succeeds, matches `success`. */
-export async function expectAnswer(adminSocket: string, command: string, success: RegExp): Promise<RegExpExecArray> {
-  const answer = await ask(adminSocket, command);
+export async function expectAnswer(adminSocket: string, line: string, success: RegExp): Promise<RegExpExecArray> {
+  const answer = await command(adminSocket, line);
   const match = success.exec(answer);
-  if (match === null) throw new AdminError(`HAProxy refused "${command}": ${answer}`);
+  if (match === null) throw new AdminError(`HAProxy refused "${line}": ${answer}`);
   return match;
 }
 
@@ -146,8 +152,8 @@ export async function addServer(
   version: string,
   address: string,
 ): Promise<void> {
-  const command = `add server ${proxy}/${version} ${serverDefinition(address, 0)}`;
-  await expectAnswer(adminSocket, command, /^New server registered\.$/);
+  const line = `add server ${proxy}/${version} ${serverDefinition(address, 0)}`;
+  await expectAnswer(adminSocket, line, /^New server registered\.$/);
 }
 
 /** The table of `show stat -1 4 -1`. Columns are found by name: their number grows with HAProxy's versions. */

@@ -13,7 +13,8 @@ import {
 } from "node:fs";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { AdminError, ask, readServers } from "./haproxyAdmin";
+import { effect, effectNow } from "../effects";
+import { AdminError, ask, command, readServers } from "./haproxyAdmin";
 import { FRONTEND, haproxyConfig, haproxyFiles, portOf, type Routing } from "./haproxyConfig";
 import { endProcess, type ProcessIdentity, portHolder, processesWithArgument } from "./process";
 
@@ -35,11 +36,13 @@ export function runningHaproxy(directory: string): ProcessIdentity | undefined {
 export function writeFiles(directory: string, routing: Routing): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   chmodSync(directory, 0o700);
-  for (const [file, text] of Object.entries(haproxyConfig(directory, routing))) {
-    const draft = `${file}.new`;
-    writeFileSync(draft, text, { mode: 0o600 });
-    renameSync(draft, file);
-  }
+  effectNow("write HAProxy's files", directory, () => {
+    for (const [file, text] of Object.entries(haproxyConfig(directory, routing))) {
+      const draft = `${file}.new`;
+      writeFileSync(draft, text, { mode: 0o600 });
+      renameSync(draft, file);
+    }
+  });
 }
 
 /** The port of the last start in this directory. */
@@ -69,7 +72,8 @@ export async function choosePort(directory: string): Promise<number> {
  */
 export async function startHaproxy(binary: string, directory: string, routing: Routing): Promise<ProcessIdentity> {
   writeFiles(directory, routing);
-  const { code, stderr } = await run(binary, ["-D", "-f", haproxyFiles(directory).config]);
+  const start = () => run(binary, ["-D", "-f", haproxyFiles(directory).config]);
+  const { code, stderr } = await effect("start HAProxy", directory, start);
   if (code !== 0) {
     if (/Address already in use/.test(stderr)) throw portInUse(routing.port);
     throw new Error(`HAProxy (${binary}) does not start with the configuration in ${directory}:\n${stderr.trim()}`);
@@ -96,7 +100,7 @@ export async function stopHaproxy(directory: string, graceSeconds: number, signa
   if (running.length === 0) return;
   await drain(haproxyFiles(directory).adminSocket, graceSeconds, signal);
   for (const identity of running) {
-    if (!(await endProcess(identity, END_STEPS))) {
+    if (!(await effect("end HAProxy", directory, () => endProcess(identity, END_STEPS)))) {
       throw new Error(
         `HAProxy (pid ${identity.pid}) in ${directory} does not end. End it with: kill -9 ${identity.pid}`,
       );
@@ -111,7 +115,7 @@ export async function stopHaproxy(directory: string, graceSeconds: number, signa
 async function drain(adminSocket: string, graceSeconds: number, signal: AbortSignal): Promise<void> {
   const end = Date.now() + graceSeconds * 1000;
   try {
-    await ask(adminSocket, `shutdown frontend ${FRONTEND}`);
+    await command(adminSocket, `shutdown frontend ${FRONTEND}`);
     for (let quietLooks = 0; quietLooks < 2 && Date.now() < end; ) {
       const servers = await readServers(adminSocket);
       quietLooks = servers.every(({ sessions }) => sessions === 0) ? quietLooks + 1 : 0;

@@ -3,6 +3,7 @@ import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { digestDirectory, sourceFiles } from "../../components/version";
+import { effect } from "../effects";
 import type { CheckFailure, ResourceType } from "../resource";
 import { withLock } from "./lock";
 import { writeZip } from "./zip";
@@ -68,7 +69,7 @@ export const localPackage: ResourceType<PackageInputs, PackageState> = {
               "Check out the code that this version was deployed with, or deploy the folder as a new version.",
           );
         }
-        await rename(draft, zip);
+        await effect("store a package", zip, () => rename(draft, zip));
       } finally {
         await rm(draft, { force: true });
       }
@@ -86,7 +87,8 @@ export const localPackage: ResourceType<PackageInputs, PackageState> = {
   },
 
   async delete(_id, state) {
-    await rm(zipFile(state), { force: true });
+    const zip = zipFile(state);
+    await effect("remove a package", zip, () => rm(zip, { force: true }));
   },
 };
 

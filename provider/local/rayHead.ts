@@ -11,6 +11,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join, resolve } from "node:path";
+import { effect } from "../effects";
 import type { ClusterInputs } from "./cluster";
 import { identify, type ProcessIdentity } from "./process";
 import { CLUSTER_VARIABLE, rayDirectory } from "./rayProcesses";
@@ -112,18 +113,21 @@ export async function startHead(inputs: ClusterInputs, ports: ClusterPorts): Pro
   writeFileSync(files.headConfig, JSON.stringify(headConfig(inputs, ports), undefined, 2), { mode: 0o600 });
 
   const log = openSync(files.headLog, "w", 0o600);
-  const child = spawn(inputs.python, [join(files.python, "rayshift_head.py"), files.headConfig], {
-    cwd: inputs.directory,
-    env: headEnvironment(inputs.directory, ports),
-    detached: true,
-    stdio: ["ignore", log, log],
-  });
-  await new Promise<void>((started, failed) => {
-    child.once("spawn", started);
-    child.once("error", (error) => failed(new Error(`${inputs.python} cannot be started: ${error.message}`)));
-  }).finally(() => closeSync(log));
-  child.unref();
-  return identify(child.pid ?? -1);
+  const run = async () => {
+    const child = spawn(inputs.python, [join(files.python, "rayshift_head.py"), files.headConfig], {
+      cwd: inputs.directory,
+      env: headEnvironment(inputs.directory, ports),
+      detached: true,
+      stdio: ["ignore", log, log],
+    });
+    await new Promise<void>((started, failed) => {
+      child.once("spawn", started);
+      child.once("error", (error) => failed(new Error(`${inputs.python} cannot be started: ${error.message}`)));
+    });
+    child.unref();
+    return child.pid ?? -1;
+  };
+  return identify(await effect("start a head", inputs.directory, run).finally(() => closeSync(log)));
 }
 
 /** What the head said last, without the stack traces: Ray's own message. */

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { effect } from "../effects";
 import { identify, type ProcessIdentity, signalProcess } from "./process";
 
 /** In the environment of every process of a cluster: the cluster's directory. */
@@ -59,6 +60,11 @@ export function liveWorkerCount(directory: string): number {
  * @throws when a process outlives SIGKILL, with its pid
  */
 export async function endCluster(directory: string, graceMs = GRACE_MS): Promise<void> {
+  if (clusterProcesses(directory).length === 0) return;
+  await effect("end a cluster's processes", directory, () => endProcesses(directory, graceMs));
+}
+
+async function endProcesses(directory: string, graceMs: number): Promise<void> {
   const graceEnd = Date.now() + graceMs;
   const killEnd = graceEnd + KILL_MS;
   const asked = new Set<number>();

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OperationContext } from "../resource";
-import { addServer, ask, readServers, type ServerReport, tell } from "./haproxyAdmin";
+import { addServer, command, readServers, type ServerReport, tell } from "./haproxyAdmin";
 import { PROXIES, type ProxyName } from "./haproxyConfig";
 
 /** One version's server in one proxy. */
@@ -112,7 +112,7 @@ export async function removeServers(adminSocket: string, slots: readonly Slot[])
     await tell(adminSocket, [`set server ${name} state maint`, `shutdown sessions server ${name}`]);
     const end = Date.now() + REMOVE_MS;
     for (;;) {
-      const answer = await ask(adminSocket, `del server ${name}`);
+      const answer = await command(adminSocket, `del server ${name}`);
       if (/^(Server deleted|No such server)\.$/.test(answer)) break;
       if (Date.now() >= end) throw new Error(`HAProxy does not remove the server ${name}: ${answer}`);
       await sleep(POLL_MS);

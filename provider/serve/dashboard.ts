@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
+import { effect } from "../effects";
 import type { ServeDeployment } from "./config";
 import { type Observation, parseObservation } from "./observation";
 
@@ -45,12 +46,14 @@ export async function putApplications(
   config: ServeDeployment,
   signal?: AbortSignal,
 ): Promise<void> {
-  await request(address, PATH, "PUT", WRITE_TIMEOUT_MS, signal, config);
+  const detail = `${address.dashboardUrl}, target_capacity ${config.target_capacity}`;
+  await effect("PUT Serve config", detail, () => request(address, PATH, "PUT", WRITE_TIMEOUT_MS, signal, config));
 }
 
 /** Shuts Serve down on the cluster, with all applications. */
 export async function deleteApplications(address: DashboardAddress, signal?: AbortSignal): Promise<void> {
-  await request(address, PATH, "DELETE", WRITE_TIMEOUT_MS, signal);
+  const send = () => request(address, PATH, "DELETE", WRITE_TIMEOUT_MS, signal);
+  await effect("DELETE Serve applications", address.dashboardUrl, send);
 }
 
 /** The answer to a GET of another part of the dashboard's API. Throws as {@link getApplications} does. */

@@ -68,10 +68,12 @@ export class FakeNodes {
     for (const node of this.nodes) {
       if (node.state === "STARTING" && now >= node.readyAt) Object.assign(node, { state: "ALIVE", idleSince: now });
     }
-    const coming = this.nodes.filter(({ state }) => state === "STARTING").map(({ free }) => ({ ...free }));
+    const places = this.nodes.filter(({ state }) => state !== "DEAD").map(({ free }) => ({ ...free }));
     for (const wanted of waiting) {
-      const place = coming.find((free) => fits(wanted, free)) ?? this.launch(wanted, now);
-      for (const [name, amount] of Object.entries(wanted)) if (place) place[name] = (place[name] ?? 0) - amount;
+      const place = places.find((free) => fits(wanted, free)) ?? this.launch(wanted, now);
+      if (place === undefined) continue;
+      if (!places.includes(place)) places.push(place);
+      for (const [name, amount] of Object.entries(wanted)) place[name] = (place[name] ?? 0) - amount;
     }
     for (const group of this.groups) {
       while (this.count(group) < group.minNodes) this.nodes.push(this.node(group.name, group.resources, now));

@@ -52,7 +52,7 @@ describe("the fake of Ray Serve", () => {
       applications: ["default"],
       replicas: { default: { Versions: { atLeast: count, atMost: count } } },
     });
-    assert.deepEqual(verdict(fake.after(2000), expectation(4, 50)), { state: "healthy" });
+    assert.deepEqual(verdict(fake.after(500), expectation(4, 50)), { state: "healthy" });
     assert.equal(fake.serve.workers().length, 4);
     fake.serve.put(service(30));
     assert.equal(verdict(fake.after(0), expectation(2, 30)).state, "waiting");

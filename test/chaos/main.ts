@@ -1,0 +1,89 @@
+import { parseArgs } from "node:util";
+import { Chaos } from "./chaos";
+import { casesOf, describeCase, Matrix, scenarios } from "./matrix";
+import { ChaosProject } from "./project";
+import { describeStep, scheduleOf } from "./schedule";
+
+const usage = `usage: npm run chaos -- [--seeds N] [--from SEED]
+       npm run chaos -- --matrix [--only REGEXP] [--every N] [--offset N]
+
+Seeds: schedules of commands, faults and kills, one a seed; the first is SEED (1).
+Matrix: a kill before and after every effect of a rollout, a rollback and a completion; of those whose description
+matches REGEXP every N-th, beginning with number OFFSET (all of them take hours).
+`;
+
+const print = (text: string) => process.stdout.write(`${text}\n`);
+const indented = (problems: readonly string[]) =>
+  problems.map((problem) => problem.replaceAll(/^/gm, "    ")).join("\n");
+
+/** Both give back how many failed. */
+async function runSeeds(project: ChaosProject, from: number, count: number): Promise<number> {
+  const chaos = new Chaos(project, print);
+  await chaos.begin();
+  let failed = 0;
+  for (let seed = from; seed < from + count; seed++) {
+    print(`seed ${seed}`);
+    const problems = await chaos.run(seed);
+    if (problems.length === 0) continue;
+    failed++;
+    print(`seed ${seed} FAILED:\n${indented(problems)}`);
+    print(`  its schedule:\n${indented(scheduleOf(seed).map(describeStep))}`);
+    print(`  replay: npm run chaos -- --seeds 1 --from ${seed}`);
+  }
+  return failed;
+}
+
+async function runMatrix(project: ChaosProject, only: RegExp, every: number, offset: number): Promise<number> {
+  const matrix = new Matrix(project);
+  await matrix.begin();
+  const cases = [];
+  for (const scenario of scenarios) cases.push(...casesOf(scenario, await matrix.record(scenario)));
+  const chosen = cases.filter((each) => only.test(describeCase(each))).filter((_, index) => index % every === offset);
+  print(`${chosen.length} of ${cases.length} cases`);
+  let failed = 0;
+  for (const [index, each] of chosen.entries()) {
+    const { problems, codes, reached, seconds } = await matrix.run(each);
+    const end = problems.length > 0 ? "FAILED" : reached ? "ok" : "not reached";
+    print(
+      `${index + 1}/${chosen.length} ${end} (${codes.join(", then ")}) ${seconds.toFixed(0)} s  ${describeCase(each)}`,
+    );
+    if (problems.length === 0) continue;
+    failed++;
+    print(indented(problems));
+  }
+  return failed;
+}
+
+async function main(): Promise<void> {
+  const text = { type: "string" } as const;
+  const options = {
+    matrix: { type: "boolean" },
+    seeds: text,
+    from: text,
+    only: text,
+    every: text,
+    offset: text,
+  } as const;
+  const { values } = parseArgs({ options });
+  const number = (given: string | undefined, otherwise: number) => {
+    const value = given === undefined ? otherwise : Number(given);
+    if (!Number.isInteger(value) || value < 0) throw new Error(`${given} is not a whole number`);
+    return value;
+  };
+  const project = new ChaosProject();
+  let failed: number;
+  try {
+    failed = values.matrix
+      ? await runMatrix(project, new RegExp(values.only ?? ""), number(values.every, 1), number(values.offset, 0))
+      : await runSeeds(project, number(values.from, 1), number(values.seeds, 5));
+  } finally {
+    await project.remove();
+  }
+  print(failed === 0 ? "none failed" : `${failed} failed`);
+  process.exitCode = failed === 0 ? 0 : 1;
+}
+
+main().catch((error: Error) => {
+  process.stderr.write(`${error.message}\n${usage}`);
+  process.exitCode = 2;
+});

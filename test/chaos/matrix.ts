@@ -1,0 +1,130 @@
+import type { Endpoint } from "../../rollout/demo/load";
+import { replicas } from "../e2e/project";
+import type { Instant, LogLine, Role, Victim } from "./crash";
+import { failures, observed } from "./observed";
+import type { ChaosProject, Watched } from "./project";
+import { deployFirst, problemsAtRest, problemsOfPreview } from "./service";
+
+/** The versions that take turns. */
+export const pair = ["v1", "v2"] as const;
+export type Version = (typeof pair)[number];
+
+/** What is broken off. */
+export type Scenario = "rollout" | "rollback" | "completion";
+export const scenarios: readonly Scenario[] = ["rollout", "rollback", "completion"];
+
+/** One kill at one instant. */
+export interface Case {
+  scenario: Scenario;
+  at: Instant;
+  victim: Victim;
+  /** What is done to what, for people. */
+  detail: string;
+}
+
+export interface CaseEnd {
+  /** Everything that is not as it should be. */
+  problems: string[];
+  /** Exit codes of the command that was broken off (-1: killed) and of the same one again. */
+  codes: [number, number];
+  /** Whether anything was killed. */
+  reached: boolean;
+  seconds: number;
+}
+
+const surge = "50";
+/** A preview takes as long as an update. */
+const previewEvery = 4;
+/** 150% of the replicas, a node each. */
+const limits = { full: replicas, surge: Number(surge), workers: (replicas * 150) / 100, versions: pair };
+
+export const describeCase = ({ scenario, at, victim, detail }: Case) =>
+  `${scenario}: ${victim} killed ${at.when} ${at.name} #${at.occurrence} (${detail.slice(0, 60)})`;
+
+/** Two versions that take turns as the primary, so that each case begins with the state that the last one left. */
+export class Matrix {
+  primary: Version = "v1";
+  private endpoint: Endpoint = { url: "", token: undefined };
+  private done = 0;
+
+  constructor(readonly project: ChaosProject) {}
+
+  async begin(): Promise<void> {
+    this.endpoint = await deployFirst(this.project, this.primary);
+  }
+
+  /** The effects of a scenario in their order, as the code publishes them. */
+  async record(scenario: Scenario): Promise<LogLine[]> {
+    await this.prepare(scenario);
+    const ran = await this.project.watched(this.command(scenario));
+    if (ran.code !== 0) throw new Error(ran.stdout + ran.stderr);
+    this.primary = this.after(scenario);
+    return ran.log;
+  }
+
+  /** Breaks a command off, gives it again, and gives back everything that is not as it should be. */
+  async run(each: Case): Promise<CaseEnd> {
+    const began = Date.now();
+    const { scenario, at, victim } = each;
+    await this.prepare(scenario);
+    const args = this.command(scenario);
+    let crashed: Watched | undefined;
+    const seen = await observed(this.project, this.endpoint, limits, async () => {
+      crashed = await this.project.watched(args, { at, victim });
+      return this.project.rayshift(...args);
+    });
+    const kill = crashed?.log.find((line) => "killed" in line);
+    const killedAt = kill !== undefined && victim === "haproxy" ? kill.at : undefined;
+    const problems = [...seen.violations, ...failures(seen.requests, killedAt)];
+    const { code, stdout, stderr } = seen.result;
+    // What was broken off may have been done: then nothing is left to roll back.
+    const nothingLeft = scenario === "rollback" && code === 2 && /no rollout is under way/.test(stderr);
+    if (code !== 0 && !nothingLeft) problems.push(`the same command again ends with ${code}: ${stdout}${stderr}`);
+    problems.push(...(await problemsAtRest(this.project, this.endpoint, this.after(scenario), pair)));
+    if (this.done++ % previewEvery === 0) problems.push(...(await problemsOfPreview(this.project)));
+    if (problems.length > 0 && crashed !== undefined) {
+      problems.push(`the command that was broken off ended with ${crashed.code}: ${crashed.stdout}${crashed.stderr}`);
+    }
+    this.primary = this.after(scenario);
+    const seconds = (Date.now() - began) / 1000;
+    return { problems, codes: [crashed?.code ?? 0, code], reached: kill !== undefined, seconds };
+  }
+
+  private get other(): Version {
+    return this.primary === "v1" ? "v2" : "v1";
+  }
+
+  private after(scenario: Scenario): Version {
+    return scenario === "rollback" ? this.primary : this.other;
+  }
+
+  private async prepare(scenario: Scenario): Promise<void> {
+    if (scenario === "rollout") return;
+    const hold = ["--max-surge-percent", surge, "--canary-percent", "50"];
+    const ran = await this.project.rayshift("deploy", "-f", this.project.serviceFile(this.other), ...hold);
+    if (ran.code !== 0) throw new Error(`no hold to begin with: ${ran.stdout}${ran.stderr}`);
+  }
+
+  private command(scenario: Scenario): string[] {
+    if (scenario === "rollback") return ["rollback"];
+    const args = ["deploy", "-f", this.project.serviceFile(this.other), "--max-surge-percent", surge];
+    return scenario === "rollout" ? args : [...args, "--canary-percent", "100"];
+  }
+}
+
+/** Victims that an effect in a process can lose: the driver has neither engine nor provider while it has effects itself. */
+export const victimsOf = (role: Role): readonly Victim[] =>
+  role === "driver" ? ["driver", "haproxy"] : ["driver", "engine", "provider", "haproxy"];
+
+/** Every instant of a recording with every victim. */
+export function casesOf(scenario: Scenario, log: readonly LogLine[]): Case[] {
+  const count = new Map<string, number>();
+  return log.flatMap((line) => {
+    if (!("name" in line)) return [];
+    const { name, when, role, detail } = line;
+    const key = `${name} ${when}`;
+    const occurrence = count.get(key) ?? 0;
+    count.set(key, occurrence + 1);
+    return victimsOf(role).map((victim): Case => ({ scenario, at: { name, occurrence, when }, victim, detail }));
+  });
+}

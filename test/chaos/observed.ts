@@ -1,0 +1,61 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { ask, type Endpoint } from "../../rollout/demo/load";
+import { InvariantWatch, type Limits } from "../e2e/invariants";
+import type { ChaosProject } from "./project";
+
+/** One request of a user. */
+interface Request {
+  /** When it was sent, ms. */
+  at: number;
+  /** Why it failed; undefined: it was answered. */
+  failure: string | undefined;
+}
+
+export interface Observed<T> {
+  result: T;
+  /** Broken invariants of docs/design.md. */
+  violations: string[];
+  requests: Request[];
+}
+
+const pauseMs = 50;
+
+/** Runs something under the eyes of the invariants and with a user who asks all the time. */
+export async function observed<T>(
+  project: ChaosProject,
+  endpoint: Endpoint,
+  limits: Limits & { versions: readonly string[] },
+  run: () => Promise<T>,
+): Promise<Observed<T>> {
+  const watch = new InvariantWatch(project.project, limits.versions, limits);
+  const requests: Request[] = [];
+  let over = false;
+  const user = (async () => {
+    while (!over) {
+      const at = Date.now();
+      const ending = await ask(endpoint, "");
+      const failure = "error" in ending ? ending.error : ending.status === 200 ? undefined : `status ${ending.status}`;
+      requests.push({ at, failure });
+      await sleep(pauseMs);
+    }
+  })();
+  try {
+    const result = await run();
+    return { result, violations: watch.violations, requests };
+  } finally {
+    over = true;
+    await Promise.all([user, watch.stop()]);
+  }
+}
+
+/**
+ * Requests that failed. Where HAProxy was killed those count that failed after one was answered again: until it runs
+ * anew nobody can answer.
+ */
+export function failures(requests: readonly Request[], haproxyKilledAt?: number): string[] {
+  const again = requests.find(({ at, failure }) => at > (haproxyKilledAt ?? 0) && failure === undefined)?.at ?? 0;
+  return requests
+    .filter(({ failure }) => failure !== undefined)
+    .filter(({ at }) => haproxyKilledAt === undefined || at > again || at < haproxyKilledAt - 1000)
+    .map(({ at, failure }) => `${new Date(at).toISOString()}: ${failure}`);
+}
