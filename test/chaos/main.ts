@@ -16,12 +16,20 @@ const print = (text: string) => process.stdout.write(`${text}\n`);
 const indented = (problems: readonly string[]) =>
   problems.map((problem) => problem.replaceAll(/^/gm, "    ")).join("\n");
 
+/** A Ctrl-C ends the run after the case that is under way, and nothing is left behind. */
+let stopped = false;
+for (const name of ["SIGINT", "SIGTERM"] as const) {
+  process.once(name, () => {
+    stopped = true;
+  });
+}
+
 /** Both give back how many failed. */
 async function runSeeds(project: ChaosProject, from: number, count: number): Promise<number> {
   const chaos = new Chaos(project, print);
   await chaos.begin();
   let failed = 0;
-  for (let seed = from; seed < from + count; seed++) {
+  for (let seed = from; seed < from + count && !stopped; seed++) {
     print(`seed ${seed}`);
     const problems = await chaos.run(seed);
     if (problems.length === 0) continue;
@@ -42,10 +50,11 @@ async function runMatrix(project: ChaosProject, only: RegExp, every: number, off
   print(`${chosen.length} of ${cases.length} cases`);
   let failed = 0;
   for (const [index, each] of chosen.entries()) {
-    const { problems, codes, reached, seconds } = await matrix.run(each);
+    if (stopped) break;
+    const { problems, codes, said, reached, seconds } = await matrix.run(each);
     const end = problems.length > 0 ? "FAILED" : reached ? "ok" : "not reached";
     print(
-      `${index + 1}/${chosen.length} ${end} (${codes.join(", then ")}) ${seconds.toFixed(0)} s  ${describeCase(each)}`,
+      `${index + 1}/${chosen.length} ${end} (${codes.join(", then ")}) ${seconds.toFixed(0)} s  ${describeCase(each)}  ${said}`,
     );
     if (problems.length === 0) continue;
     failed++;

@@ -27,6 +27,8 @@ export interface CaseEnd {
   problems: string[];
   /** Exit codes of the command that was broken off (-1: killed) and of the same one again. */
   codes: [number, number];
+  /** The last words of the command that was broken off. */
+  said: string;
   /** Whether anything was killed. */
   reached: boolean;
   seconds: number;
@@ -87,7 +89,8 @@ export class Matrix {
     }
     this.primary = this.after(scenario);
     const seconds = (Date.now() - began) / 1000;
-    return { problems, codes: [crashed?.code ?? 0, code], reached: kill !== undefined, seconds };
+    const said = crashed?.stderr.trim().split("\n").at(-1) ?? "";
+    return { problems, codes: [crashed?.code ?? 0, code], said, reached: kill !== undefined, seconds };
   }
 
   private get other(): Version {
