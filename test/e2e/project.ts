@@ -6,6 +6,7 @@ import { stringify } from "yaml";
 import { runtimeDirectory } from "../../components/local/host";
 import { readRecord } from "../../provider/local/clusterDirectory";
 import { clusterProcesses, endCluster } from "../../provider/local/rayProcesses";
+import { ConfigFile } from "../../rollout/configFile";
 import { openProject, type Project } from "../../rollout/project";
 
 /** Root of the checkout; tests run from dist/. */
@@ -46,6 +47,11 @@ export class TestProject {
   writeConfig(config: Record<string, unknown>): void {
     const named = Object.fromEntries(Object.entries(config).map(([key, value]) => [`rayshift:${key}`, value]));
     writeFileSync(join(this.folder, "Pulumi.dev.yaml"), stringify({ config: named }));
+  }
+
+  /** Sets one key of the service's config beside those that are there; takes it out when undefined. */
+  setConfig(key: string, value: unknown): void {
+    new ConfigFile(this.project).edit({ [key]: value });
   }
 
   /** A service of the version as a value, as a YAML file would give it. */

@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { tell } from "../../provider/local/haproxyAdmin";
+import { endCluster } from "../../provider/local/rayProcesses";
+import { RolledBack, type RolloutEvent, status, UpdateFailed } from "../../rollout/index";
+import { Scenario } from "./scenario";
+
+describe("What somebody else changes during a rollout", function () {
+  this.timeout(180_000);
+  let service: Scenario;
+  before(async () => {
+    service = new Scenario(["v1", "v2", "v3", "v4"]);
+    await service.begin("v1");
+  });
+  after(() => service.end());
+
+  const onceReached = (traffic: number, then: () => void) => (event: RolloutEvent) => {
+    if (event.event === "reached" && event.waypoint.canaryTraffic === traffic) then();
+  };
+  const admin = () => join(service.project.directoryOf("load-balancer"), "admin.sock");
+  const setWeights = (weights: Record<string, number>) =>
+    tell(
+      admin(),
+      Object.entries(weights).map(([version, weight]) => `set server traffic/${version} weight ${weight}`),
+    );
+
+  it("at the load balancer's weights is seen by the next command, and put right", async () => {
+    await service.deploy("v2", { canaryPercent: 25, maxSurgePercent: 50 });
+    await setWeights({ v1: 10, v2: 90 });
+    const { canary } = await status({ folder: service.folder });
+    assert.equal(canary?.traffic, 90);
+    const { outcome } = await service.deploy("v2", { canaryPercent: 25 });
+    assert.equal(outcome, "held");
+    const now = await status({ folder: service.folder });
+    assert.deepEqual([now.primary?.traffic, now.canary?.traffic, now.canary?.capacity], [75, 25, 25]);
+  });
+
+  it("by a plain update in the middle is taken as where the rollout stands", async () => {
+    await service.project.pulumi("config", "set", "canaryPercent", "50");
+    const up = await service.project.pulumi("up", "--yes", "--skip-preview");
+    assert.equal(up.code, 0, up.stdout + up.stderr);
+    const { outcome } = await service.deploy("v2", { canaryPercent: 100 });
+    assert.deepEqual([outcome, service.reached], ["completed", ["0 100 100", "100 0 0"]]);
+  });
+
+  it("in the stack's config stops the walk where it is, and is not overwritten", async () => {
+    const attempt = service.deploy("v3", {
+      maxSurgePercent: 30,
+      onEvent: onceReached(30, () => service.project.setConfig("canaryPercent", 45)),
+    });
+    await assert.rejects(attempt, (error: Error) => {
+      assert.ok(error instanceof UpdateFailed);
+      assert.match(error.message, /was edited while this command walked.*primary 70% capacity.*30% traffic/s);
+      return true;
+    });
+    assert.match((await service.project.pulumi("config", "get", "canaryPercent")).stdout, /^45\s*$/);
+    await service.rollback();
+    assert.deepEqual([await service.answering(), service.clusters()], ["v2", ["v2"]]);
+  });
+
+  it("by deleting the canary's cluster takes the rollout back", async () => {
+    const attempt = service.deploy("v4", {
+      maxSurgePercent: 50,
+      onEvent: onceReached(50, () => {
+        const directory = service.project.directoryOf("cluster-v4");
+        void endCluster(directory, 0).then(() => rmSync(directory, { recursive: true, force: true }));
+      }),
+    });
+    await assert.rejects(attempt, (error: Error) => error instanceof RolledBack && /v4/.test(error.message));
+    assert.deepEqual([await service.answering(), service.clusters()], ["v2", ["v2"]]);
+    await service.assertNothingToDo();
+  });
+});

@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { DeadlinePassed, RolledBack, status, supervise } from "../../rollout/index";
+import { Scenario } from "./scenario";
+
+describe("Supervision", function () {
+  this.timeout(180_000);
+  let service: Scenario;
+  before(async () => {
+    service = new Scenario(["v1", "v2", "v3"]);
+    await service.begin("v1");
+  });
+  after(() => service.end());
+
+  async function assertAsBefore(): Promise<void> {
+    assert.deepEqual([await service.answering(), service.clusters()], ["v1", ["v1"]]);
+    await service.assertNothingToDo();
+  }
+
+  it("has nothing to do where no rollout is under way", async () => {
+    assert.deepEqual(await service.superviseOnce(), { outcome: "unchanged", version: "v1" });
+  });
+
+  it("leaves a held rollout alone that is well", async () => {
+    await service.deploy("v2", { canaryPercent: 50, maxSurgePercent: 50 });
+    assert.deepEqual(await service.superviseOnce(), { outcome: "held", version: "v2" });
+    assert.deepEqual(service.events, []);
+  });
+
+  it("takes a held rollout back whose deadline has passed", async () => {
+    service.project.setConfig("rolloutTimeoutMinutes", 0.5);
+    await service.deploy("v2", { canaryPercent: 40 });
+    const { deadline } = await status({ folder: service.folder });
+    await sleep(Math.max(0, Date.parse(deadline!) - Date.now()));
+    service.project.setConfig("rolloutTimeoutMinutes", undefined);
+    await assert.rejects(service.superviseOnce(), (error: Error) => {
+      assert.ok(error instanceof DeadlinePassed);
+      assert.equal(error.exitCode, 4);
+      return true;
+    });
+    await assertAsBefore();
+  });
+
+  it("takes a held rollout back, within its surge, that has become unhealthy", async () => {
+    const flag = join(service.folder, "break");
+    await service.deploy("v3", { canaryPercent: 50, maxSurgePercent: 25 }, { BREAK: flag });
+    writeFileSync(flag, "");
+    const watched = supervise({ folder: service.folder, once: true });
+    let error = await watched.then(() => undefined).catch((reason: unknown) => reason);
+    // Ray has to find it out first.
+    for (let tries = 0; error === undefined && tries < 20; tries++) {
+      error = await service
+        .superviseOnce()
+        .then(() => undefined)
+        .catch((reason: unknown) => reason);
+    }
+    assert.ok(error instanceof RolledBack, String(error));
+    assert.equal(error.exitCode, 3);
+    await assertAsBefore();
+  });
+
+  it("finishes a way back that was interrupted", async () => {
+    await service.deploy("v2", { canaryPercent: 50, maxSurgePercent: 25 });
+    const interrupt = new AbortController();
+    const back = service.rollback({
+      signal: interrupt.signal,
+      onEvent: (event) => event.event === "reached" && interrupt.abort(),
+    });
+    await assert.rejects(back, { name: "AbortError" });
+    assert.deepEqual(await service.superviseOnce(), { outcome: "rolledBack", version: "v1" });
+    await assertAsBefore();
+  });
+
+  it("goes on until its signal ends it, and reports what it did", async () => {
+    await service.deploy("v2", { canaryPercent: 10, maxSurgePercent: 50 });
+    const over = new AbortController();
+    const notices: string[] = [];
+    const watching = supervise({
+      folder: service.folder,
+      intervalSeconds: 0.2,
+      signal: over.signal,
+      onEvent: (event) => {
+        if (event.event === "notice") notices.push(event.message);
+      },
+    });
+    process.kill(service.project.headPid("v2")!, "SIGKILL");
+    while (notices.length === 0) await sleep(100);
+    assert.match(notices[0]!, /v2 was rolled back/);
+    await sleep(3000);
+    over.abort();
+    assert.deepEqual(await watching, { outcome: "unchanged", version: "v1" });
+    assert.equal(notices.length, 1);
+    await assertAsBefore();
+  });
+});
