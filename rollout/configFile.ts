@@ -52,7 +52,8 @@ export class ConfigFile {
 
   private write(text: string): void {
     const { configFile } = this.project;
-    const temporary = `${configFile}.${process.pid}.tmp`;
+    // Always the same name: what a killed command left goes with the next edit. Only one command edits at a time.
+    const temporary = `${configFile}.tmp`;
     // Who may read the file stays as the user set it.
     const mode = existsSync(configFile) ? statSync(configFile).mode & 0o777 : 0o644;
     writeFileSync(temporary, text, { mode });

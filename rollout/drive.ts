@@ -2,7 +2,7 @@ import { waypointOf } from "../components/placement";
 import type { PlacedVersion, RolloutRecord } from "../components/record";
 import type { ConfiguredWaypoint } from "../components/stackConfig";
 import type { ClusterAddress } from "../components/target";
-import { StackLocked, UpdateFailed } from "./errors";
+import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
 import type { RolloutEvent } from "./events";
 import { type Inspection, inspect, primaryServes } from "./inspect";
 import {
@@ -239,7 +239,8 @@ export async function watchedUpdate(
     signal.throwIfAborted();
     if (interruption !== undefined) return interruption;
     const canaryFailed = update.canary !== undefined && [...failed].some((name) => isPartOf(name, update.canary!));
-    if (canaryFailed && update.endWhenUnhealthy && !(error instanceof StackLocked)) {
+    const ownFault = error instanceof StackLocked || error instanceof EngineEnded;
+    if (canaryFailed && update.endWhenUnhealthy && !ownFault) {
       if (update.withdraw === true && primaryIsGood && visible !== undefined) await withdrawTraffic(visible);
       return { kind: "unhealthy", reason: (error as Error).message };
     }

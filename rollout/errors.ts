@@ -37,8 +37,13 @@ export class StackLocked extends RayshiftError {
 
 /** An update failed for a reason that is not the canary's health. Exit code 1. */
 export class UpdateFailed extends RayshiftError {
-  override readonly name = "UpdateFailed";
+  override readonly name: string = "UpdateFailed";
   readonly exitCode = 1;
+}
+
+/** The engine's or the provider's process ended in the middle of an update, which says nothing of a version. Exit code 1. */
+export class EngineEnded extends UpdateFailed {
+  override readonly name = "EngineEnded";
 }
 
 /** The exit code of anything thrown: 1 for what nobody foresaw, 2 for invalid input. */

@@ -1,12 +1,16 @@
 import { spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, readSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { projectVariable } from "../components/nearestProject";
 import { effect } from "../provider/effects";
+import { identify } from "../provider/local/process";
 import { Refused, UpdateFailed } from "./errors";
 import { claimedBy } from "./orphans";
 import type { Project } from "./project";
+
+/** The code of a run that a signal ended. */
+export const killed = -1;
 
 /** What a run of the CLI gave. */
 export interface CliResult {
@@ -70,7 +74,7 @@ export class PulumiCli {
     try {
       const code = await new Promise<number>((resolve, reject) => {
         child.once("error", reject);
-        child.once("close", (exitCode) => resolve(exitCode ?? -1));
+        child.once("close", (exitCode) => resolve(exitCode ?? killed));
       });
       return { code, ...output };
     } catch (error) {
@@ -90,6 +94,7 @@ export class PulumiCli {
   ): Promise<CliResult> {
     const folder = join(this.project.home, "run");
     mkdirSync(folder, { recursive: true, mode: 0o700 });
+    removeDeadLogs(folder);
     const log = join(folder, `events-${process.pid}-${Date.now()}.jsonl`);
     const follower = new EventFollower(log, onEvent);
     const finished = new AbortController();
@@ -117,6 +122,14 @@ export class PulumiCli {
     const result = await effect("pulumi stack import", "", run);
     if (result.code !== 0 && !isLocked(result)) throw failureOf("pulumi stack import", result);
     return result;
+  }
+}
+
+/** Event logs of commands that were killed. */
+function removeDeadLogs(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const pid = /^events-(\d+)-\d+\.jsonl$/.exec(name)?.[1];
+    if (pid !== undefined && identify(Number(pid)) === undefined) rmSync(join(folder, name), { force: true });
   }
 }
 

@@ -3,9 +3,9 @@ import { parseRecord, type RolloutRecord } from "../components/record";
 import type { Addresses } from "../components/service";
 import { identify, signalProcess, waitForEnd } from "../provider/local/process";
 import { resourceTypes } from "../provider/types";
-import { StackLocked, UpdateFailed } from "./errors";
+import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
 import { isOrphan } from "./orphans";
-import { type CliResult, type EngineEvent, failureOf, isLocked, type PulumiCli } from "./pulumi";
+import { type CliResult, type EngineEvent, failureOf, isLocked, killed, type PulumiCli } from "./pulumi";
 
 /** What the last completed update left in the stack. */
 export interface StackOutputs {
@@ -105,6 +105,8 @@ export class Stack {
       return this.cli.runWithEvents(args, follow, signal);
     }, signal);
     if (result.code === 0) return;
+    if (result.code === killed) throw endedInTheMiddle("the Pulumi engine");
+    if (errors.some((message) => providerEnded.test(message))) throw endedInTheMiddle("the provider's process");
     throw errors.length > 0 ? new UpdateFailed([...new Set(errors)].join("\n")) : failureOf(what, result);
   }
 
@@ -164,6 +166,17 @@ async function endHalfMade(
   if (half === undefined || typeof inputs?.directory !== "string") return;
   await half.delete(inputs.directory, inputs, { urn: "", name: type, signal, progress: () => {}, warn: () => {} });
 }
+
+function endedInTheMiddle(what: string): EngineEnded {
+  return new EngineEnded(
+    `${what} ended in the middle of the update: somebody killed it, or the host ran out of memory. What it was doing may ` +
+      "be half done; run the same command again, which goes on from what really runs.",
+  );
+}
+
+/** The engine's own words when a plugin's process is gone; a resource's error begins with the resource. */
+const providerEnded =
+  /^(rpc error: code = Unavailable desc = )?(error reading from server: |transport is closing|connection error: )|^Detected that \S+ exited prematurely/;
 
 /** An engine's error without the list that it wraps around a single problem. */
 const cleaned = (message: string) => message.trim().replace(/^1 error occurred:\s*\*\s*/, "");

@@ -82,6 +82,8 @@ export class Matrix {
     // What was broken off may have been done: then nothing is left to roll back.
     const nothingLeft = scenario === "rollback" && code === 2 && /no rollout is under way/.test(stderr);
     if (code !== 0 && !nothingLeft) problems.push(`the same command again ends with ${code}: ${stdout}${stderr}`);
+    // What is killed here says nothing of the version.
+    if (crashed?.code === 3) problems.push("the version was rejected for the kill");
     problems.push(...(await problemsAtRest(this.project, this.endpoint, this.after(scenario), pair)));
     if (this.done++ % previewEvery === 0) problems.push(...(await problemsOfPreview(this.project)));
     if (problems.length > 0 && crashed !== undefined) {

@@ -153,7 +153,7 @@ describe("ConfigFile", () => {
     });
 
     it("leaves the file as it was when it cannot be written", () => {
-      mkdirSync(`${file}.${process.pid}.tmp`);
+      mkdirSync(`${file}.tmp`);
       assert.throws(() => config.edit({ target: "aws" }), /EISDIR/);
       assert.equal(content(), text);
     });

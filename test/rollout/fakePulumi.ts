@@ -20,6 +20,8 @@ export interface Answer {
   stderr?: string;
   /** Written to the event log that the arguments name. */
   events?: object[];
+  /** Kills itself. */
+  killed?: boolean;
   /** Answers only when it is interrupted. */
   untilInterrupted?: boolean;
 }
@@ -109,6 +111,7 @@ const call = {
 writeFileSync(join(root, "calls", String(calls.length).padStart(3, "0") + " " + key), JSON.stringify(call));
 const log = args.indexOf("--event-log");
 if (log !== -1) writeFileSync(args[log + 1], (answer.events ?? []).map((event) => JSON.stringify(event) + "\\n").join(""));
+if (answer.killed) process.kill(process.pid, "SIGKILL");
 let waiting;
 if (answer.untilInterrupted) {
   waiting = setInterval(() => {}, 1000);

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Refused, StackLocked, UpdateFailed } from "../../rollout/errors";
+import { EngineEnded, Refused, StackLocked, UpdateFailed } from "../../rollout/errors";
 import { claimedBy, isOrphan } from "../../rollout/orphans";
 import { type EngineEvent, PulumiCli } from "../../rollout/pulumi";
 import { Stack } from "../../rollout/stack";
@@ -105,6 +105,42 @@ describe("Stack", function () {
         assert.equal(error.message, "the head did not start\na part: port 8000 is taken");
         return true;
       });
+    });
+
+    it("tells a provider that was killed from a resource that failed", async () => {
+      const killed = [
+        diagnostic("error reading from server: EOF\n"),
+        diagnostic("Detected that /p/pulumi-resource-rayserve exited prematurely. \n       This is *always* a bug\n"),
+      ];
+      for (const event of killed) {
+        const { stack } = stackOf({ up: [failing(event)] });
+        await assert.rejects(stack.update({ message: "m" }), (error) => {
+          assert.ok(error instanceof EngineEnded, String(error));
+          assert.match(error.message, /provider's process ended .*run the same command again/s);
+          assert.doesNotMatch(error.message, /bug/);
+          return true;
+        });
+      }
+      const own = "applications-v2 at http://127.0.0.1:1: RuntimeError: error reading from server: EOF";
+      await assert.rejects(stackOf({ up: [failing(diagnostic(own))] }).stack.update({ message: "m" }), (error) => {
+        assert.ok(error instanceof UpdateFailed && !(error instanceof EngineEnded));
+        return true;
+      });
+    });
+
+    it("says that the engine was killed", async () => {
+      const error = /^EngineEnded: the Pulumi engine ended in the middle of the update: .*run the same command again/;
+      await assert.rejects(stackOf({ up: [{ killed: true }] }).stack.update({ message: "m" }), error);
+    });
+
+    it("removes the logs of commands that were killed, and no others", async () => {
+      const { cli, stack } = stackOf({ up: [{}] });
+      const run = join(cli.folder, ".rayshift", "run");
+      mkdirSync(run, { recursive: true });
+      const [dead, living] = [`events-${deadPid}-1.jsonl`, `events-${process.pid}-1.jsonl`];
+      for (const name of [dead, living]) writeFileSync(join(run, name), "");
+      await stack.update({ message: "m" });
+      assert.deepEqual(readdirSync(run), [living]);
     });
 
     it("says what the CLI printed when the engine reported nothing", async () => {
