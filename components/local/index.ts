@@ -47,6 +47,7 @@ function applications(
       ...(capacity === null ? {} : { capacity }),
       canary,
       timeoutSeconds: settings.startupTimeoutSeconds,
+      drainTimeoutSeconds: settings.drainTimeoutSeconds,
       ...(surge === undefined ? {} : { surge: pulumi.output(surge) }),
       ...(behindLoadBalancer
         ? {

@@ -23,6 +23,8 @@ export interface ServerReport {
   checked: boolean;
   /** Requests in flight or queued. */
   sessions: number;
+  /** Requests that it is given at a time; 0: no limit. */
+  limit: number;
   counts: VersionCounts;
 }
 
@@ -176,6 +178,7 @@ export function parseServers(table: string): ServerReport[] {
         status,
         checked: field("check_status") === "L7OK",
         sessions: Number(field("scur")) + Number(field("qcur")),
+        limit: Number(field("slim")),
         counts: {
           requests: Number(field("stot")),
           responses5xx: Number(field("hrsp_5xx")),

@@ -11,12 +11,14 @@ export type ProxyName = (typeof PROXIES)[number];
 
 /** A stream may be silent for this long, a WebSocket too; a connection between two requests is kept as long. */
 const STREAM_SECONDS = 3600;
+/** A request that has waited this long for a version is refused: most clients have given up by then. */
+const QUEUE_SECONDS = 60;
 
 /** What one HAProxy is to do. */
 export interface Routing {
   port: number;
-  /** `weight` in percent. */
-  backends: ReadonlyArray<{ version: string; address: string; weight: number }>;
+  /** `weight` in percent; `limit` is the number of requests that the version is given at a time, absent: no limit. */
+  backends: ReadonlyArray<{ version: string; address: string; weight: number; limit?: number }>;
   primary: string;
   canary?: string | undefined;
   queryAuthToken?: string | undefined;
@@ -70,15 +72,25 @@ export function portOf(config: string): number | undefined {
 }
 
 /** A server's definition, the same in the file and over the admin socket (which knows no default-server). */
-export function serverDefinition(address: string, weight: number): string {
-  return `${address} weight ${weight} check inter 1s fastinter 250ms fall 3 rise 2`;
+export function serverDefinition(address: string, weight: number, limit = 0): string {
+  return `${address} weight ${weight} maxconn ${limit} check inter 1s fastinter 250ms fall 3 rise 2`;
+}
+
+/**
+ * How many requests a version is given at a time. Serve's proxy slows down with the requests that pile up in it, until it
+ * answers none in time; here they wait for nothing. Twice what the replicas work on keeps them busy and the proxy quick.
+ *
+ * @param slots requests that its replicas work on at a time at full capacity
+ */
+export function limitFor(slots: number): number {
+  return 2 * slots;
 }
 
 function mainConfig(directory: string, { port, backends }: Routing): string {
   const files = haproxyFiles(directory);
   const servers = (proxy: ProxyName) =>
-    backends.map(({ version, address, weight }) => {
-      return `  server ${version} ${serverDefinition(address, proxy === TRAFFIC ? weight : 0)}\n`;
+    backends.map(({ version, address, weight, limit }) => {
+      return `  server ${version} ${serverDefinition(address, proxy === TRAFFIC ? weight : 0, limit)}\n`;
     });
   return `\
 # Written by rayshift after each change. The admin socket changes the running process; this file is for its next start.
@@ -91,6 +103,7 @@ defaults
   mode http
   timeout connect 5s
   timeout check 5s
+  timeout queue ${QUEUE_SECONDS}s
   timeout client ${STREAM_SECONDS}s
   timeout server ${STREAM_SECONDS}s
   timeout tunnel ${STREAM_SECONDS}s
@@ -99,6 +112,8 @@ defaults
   retries 3
   retry-on conn-failure
   option abortonclose
+  # HAProxy's own refusals; a version's 503 passes as it is.
+  http-error status 503 content-type text/plain string "Every version of this service is overloaded or down. Try again later.\\n" hdr Retry-After 10
   option httpchk GET /-/healthz
   http-check expect status 200
 

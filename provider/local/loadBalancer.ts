@@ -13,6 +13,7 @@ import {
   writeFiles,
 } from "./haproxyProcess";
 import { withLock } from "./lock";
+import { serveAtFullPriority } from "./priority";
 import { removeUnwanted, waitForHealth } from "./servers";
 import { type AssertReady, type Backend, type Live, type Patience, readLive, requireReady, shift } from "./shift";
 
@@ -55,16 +56,24 @@ export function loadBalancerType(
   patience: Patience = PATIENCE,
 ): ResourceType<LoadBalancerInputs, LoadBalancerState> {
   const proofFor = ({ immediate }: LoadBalancerInputs): AssertReady =>
-    immediate === true ? async () => {} : assertReady;
+    immediate === true ? async () => undefined : assertReady;
 
   /** Starts the process: nothing runs yet, so there is nothing to shift or to drain. */
   const launch = async (inputs: LoadBalancerInputs, port: number, context: OperationContext) => {
     await requireFreePort(port);
+    const limits: Record<string, number | undefined> = {};
     for (const backend of inputs.backends) {
-      if (backend.weight > 0) await requireReady(backend, context, proofFor(inputs));
+      if (backend.weight > 0) limits[backend.version] = await requireReady(backend, context, proofFor(inputs));
     }
     context.signal.throwIfAborted();
-    await startHaproxy(inputs.haproxy, inputs.directory, { ...inputs, port });
+    for (const { weight, dashboardTokenFile } of inputs.backends) {
+      if (weight > 0) serveAtFullPriority(dashboardTokenFile);
+    }
+    await startHaproxy(inputs.haproxy, inputs.directory, {
+      ...inputs,
+      backends: limited(inputs.backends, limits),
+      port,
+    });
     try {
       const { adminSocket } = haproxyFiles(inputs.directory);
       await waitForHealth(adminSocket, await readServers(adminSocket), context, patience.healthMs);
@@ -82,7 +91,9 @@ export function loadBalancerType(
     const before = await readLive(directory);
     try {
       await shift(directory, inputs, context, proofFor(inputs), patience);
-      writeFiles(directory, { ...inputs, port });
+      const servers = await readServers(adminSocket);
+      const limits = Object.fromEntries(servers.map(({ version, limit }) => [version, limit]));
+      writeFiles(directory, { ...inputs, backends: limited(inputs.backends, limits), port });
       const versions = inputs.backends.map(({ version }) => version);
       await removeUnwanted(adminSocket, versions, inputs.drainTimeoutSeconds, context);
       return stateOf(inputs, port);
@@ -270,6 +281,10 @@ function observedBackends(known: readonly Backend[], { servers }: Live): Backend
     const dashboard = known.find((backend) => backend.version === version) ?? { dashboardUrl: "" };
     return { ...dashboard, version, address: routed ? pinned.address : "", weight: traffic?.weight ?? 0 };
   });
+}
+
+function limited(backends: readonly Backend[], limits: Record<string, number | undefined>) {
+  return backends.map((backend) => ({ ...backend, limit: limits[backend.version] ?? 0 }));
 }
 
 /** What tells whether an attempt changed anything. */

@@ -13,6 +13,7 @@ import {
 import { join, resolve } from "node:path";
 import { effect } from "../effects";
 import type { ClusterInputs } from "./cluster";
+import { setPriority } from "./priority";
 import { identify, type ProcessIdentity } from "./process";
 import { CLUSTER_VARIABLE, rayDirectory } from "./rayProcesses";
 
@@ -125,6 +126,8 @@ export async function startHead(inputs: ClusterInputs, ports: ClusterPorts): Pro
       child.once("error", (error) => failed(new Error(`${inputs.python} cannot be started: ${error.message}`)));
     });
     child.unref();
+    // The head leads a session of its own, which all of its cluster belongs to.
+    if (child.pid !== undefined) setPriority(child.pid, "starting");
     return child.pid ?? -1;
   };
   return identify(await effect("start a head", inputs.directory, run).finally(() => closeSync(log)));
@@ -185,6 +188,11 @@ function headEnvironment(directory: string, ports: ClusterPorts): NodeJS.Process
     // Replicas serve requests: nothing else on this host may starve them, a canary that starts least of all.
     RAY_worker_niceness: "0",
     RAY_USAGE_STATS_ENABLED: "0",
+    // Cheaper requests: Serve's proxy reaches its replicas by gRPC, and nobody reads metrics ten times a second or
+    // Serve's log lines a second time on stderr. docs/performance.md has the figures.
+    RAY_SERVE_PROXY_USE_GRPC: "1",
+    RAY_SERVE_METRICS_EXPORT_INTERVAL_MS: "1000",
+    RAY_SERVE_LOG_TO_STDERR: "0",
     // Killed processes leave their temporary files behind: here they go with the cluster.
     TMPDIR: files.temporary,
   };

@@ -6,6 +6,7 @@ import { expectAnswer, prepareEntries, readEntries, readServers, type ServerRepo
 import {
   accessEntries,
   haproxyFiles,
+  limitFor,
   PINNED,
   PROXIES,
   type Routing,
@@ -13,6 +14,7 @@ import {
   TRAFFIC,
   tokenEntries,
 } from "./haproxyConfig";
+import { serveAtFullPriority } from "./priority";
 import { joinServers, removeServers, type Slot, waitForHealth } from "./servers";
 
 /** A version's cluster behind the load balancer; `weight` in percent of the requests. */
@@ -23,8 +25,15 @@ export interface Backend extends DashboardAddress {
   weight: number;
 }
 
-/** Resolves when the version's cluster can really take this much traffic; throws an Error with the reason when not. */
-export type AssertReady = (backend: Backend, trafficPercent: number, signal: AbortSignal) => Promise<void>;
+/**
+ * Resolves when the version's cluster can really take this much traffic, with the number of requests that it works on at a
+ * time at full capacity (undefined: not known); throws an Error with the reason when not.
+ */
+export type AssertReady = (
+  backend: Backend,
+  trafficPercent: number,
+  signal: AbortSignal,
+) => Promise<number | undefined>;
 
 /** What a shift is to reach. */
 export type Wanted = Omit<Routing, "backends" | "port"> & {
@@ -76,10 +85,11 @@ export async function shift(
   const files = haproxyFiles(directory);
   const before = await readServers(files.adminSocket);
   const added: Slot[] = [];
+  let limits: Record<string, number>;
   try {
     const joining = await joinServers(files.adminSocket, wanted.backends, before, added);
     await waitForHealth(files.adminSocket, joining, context, patience.healthMs);
-    await proveReady(wanted.backends, before, context, assertReady);
+    limits = await proveReady(wanted.backends, before, context, assertReady);
     context.signal.throwIfAborted();
   } catch (error) {
     await removeServers(files.adminSocket, added);
@@ -96,6 +106,13 @@ export async function shift(
   const ready = PROXIES.flatMap((proxy) => {
     return wanted.backends.map(({ version }) => `set server ${proxy}/${version} state ready`);
   });
+  for (const { weight, dashboardTokenFile } of wanted.backends) {
+    if (weight > 0) serveAtFullPriority(dashboardTokenFile);
+  }
+  const limited = Object.entries(limits).flatMap(([version, limit]) => {
+    return PROXIES.map((proxy) => `set maxconn server ${proxy}/${version} ${limit}`);
+  });
+  await tell(files.adminSocket, limited);
   await tell(files.adminSocket, [roles, ...doors, ...weightCommands(wanted.backends, before), ...pinned, ...ready]);
   await readBack(directory, wanted, context, patience.readBackMs);
 }
@@ -118,30 +135,39 @@ export function weightCommands(
   return [...raised, ...others].map(({ version, weight }) => `set server ${TRAFFIC}/${version} weight ${weight}`);
 }
 
-/** Asks the cluster of every backend that is to get more than it has, or whose address is another one now. */
+/**
+ * Asks the cluster of every backend that is to get more than it has, or whose address is another one now.
+ *
+ * @returns the limits of those that said how much they work on at a time, by version
+ */
 async function proveReady(
   backends: readonly Backend[],
   before: readonly ServerReport[],
   context: OperationContext,
   assertReady: AssertReady,
-): Promise<void> {
+): Promise<Record<string, number>> {
+  const limits: Record<string, number> = {};
   for (const backend of backends) {
     const known = before.find(({ proxy, version }) => proxy === TRAFFIC && version === backend.version);
     const moved = known !== undefined && known.address !== backend.address;
     if (moved) await requireHealthz(backend, context.signal);
     if (backend.weight === 0 || (!moved && backend.weight <= weightOf(before, backend.version))) continue;
-    await requireReady(backend, context, assertReady);
+    const limit = await requireReady(backend, context, assertReady);
+    if (limit !== undefined) limits[backend.version] = limit;
   }
+  return limits;
 }
 
+/** @returns the version's limit; undefined when its cluster did not say how much it works on at a time */
 export async function requireReady(
   backend: Backend,
   context: OperationContext,
   assertReady: AssertReady,
-): Promise<void> {
+): Promise<number | undefined> {
   context.progress(`version ${backend.version}: is it ready for ${backend.weight} % of the traffic?`);
   try {
-    await assertReady(backend, backend.weight, context.signal);
+    const slots = await assertReady(backend, backend.weight, context.signal);
+    return slots === undefined ? undefined : limitFor(slots);
   } catch (error) {
     context.signal.throwIfAborted();
     throw new Error(

@@ -32,6 +32,8 @@ export interface ApplicationsInputs extends DashboardAddress {
   canary: boolean;
   /** Longest wait without convergence. */
   timeoutSeconds: number;
+  /** How long a replica that ends may go on with its requests, for deployments that do not say it; absent: Ray's default. */
+  drainTimeoutSeconds?: number;
   /** Checked before capacity is raised; not state. */
   surge?: SurgeGuard;
   /** Checked before capacity is lowered; not state. */
@@ -88,6 +90,7 @@ export function applicationsType(readWeights: ReadWeights): ResourceType<Applica
         state.capacity !== inputs.capacity ||
         state.dashboardUrl !== inputs.dashboardUrl ||
         state.dashboardTokenFile !== inputs.dashboardTokenFile ||
+        state.drainTimeoutSeconds !== inputs.drainTimeoutSeconds ||
         (state.canary !== inputs.canary && hasInitialReplicas(state.declared));
       return { changes };
     },
@@ -124,18 +127,19 @@ async function apply(
   previous: Previous | undefined,
   context: OperationContext,
 ): Promise<ApplicationsState> {
-  const { config, timeoutSeconds } = inputs;
+  const { config, timeoutSeconds, drainTimeoutSeconds = 0 } = inputs;
   const fromNothing = capacityInUse(live) === 0;
   const shrinks = previous !== undefined && capacityInUse(live) > (inputs.capacity ?? 100);
   const initial: InitialReplicas = inputs.canary ? "floor" : fromNothing ? "start" : "ignored";
   const capacity = inputs.capacity ?? null;
   const names = config.applications.map(applicationName);
   const wait: Wait = {
-    timeoutSeconds,
+    timeoutSeconds: timeoutSeconds + (shrinks ? drainTimeoutSeconds : 0),
     signal: context.signal,
     progress: (message) => context.progress(message),
   };
   let declared = previous === undefined ? {} : carriedOver(previous.config, config, previous.declared);
+  const toSend = (percent: number | null) => configToSend(config, percent, declared, initial, drainTimeoutSeconds);
   let sent: ServeDeployment | undefined;
   const put = async (deployment: ServeDeployment) => {
     await putApplications(inputs, deployment, context.signal);
@@ -149,11 +153,11 @@ async function apply(
     const ending = capacity === 0 && previous !== undefined;
     if (!ending && !isLearned(config, declared)) {
       context.progress("Ray builds the applications");
-      await put(fromNothing ? configToLearnFrom(config) : configToSend(config, live.targetCapacity, declared, initial));
+      await put(fromNothing ? configToLearnFrom(config) : toSend(live.targetCapacity));
       const built = await converge(inputs, { capacity: sent?.target_capacity ?? null, applications: names }, wait);
       declared = declaredCounts(built, config, declared);
     }
-    const deployment = configToSend(config, capacity, declared, initial);
+    const deployment = toSend(capacity);
     if (!isDeepStrictEqual(plain(deployment), plain(sent))) await put(deployment);
     const replicas = expectedReplicas(declared, capacity, initial);
     await converge(inputs, { capacity, applications: names, replicas, surplusOnly: shrinks }, wait);

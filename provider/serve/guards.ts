@@ -17,8 +17,15 @@ export interface TrafficGuard {
   drainTimeoutSeconds: number;
 }
 
-/** The load balancer's weights in percent and open requests, by version, read from its data plane. */
-export type ReadWeights = (adminSocket: string) => Promise<Record<string, { weight: number; sessions: number }>>;
+/** What a load balancer's data plane says of one version: its weight, its health there, its open requests. */
+export interface Share {
+  weight: number;
+  status?: string;
+  sessions: number;
+}
+
+/** By version, all of them, also those that only somebody else knows. */
+export type ReadWeights = (adminSocket: string) => Promise<Record<string, Share>>;
 
 /** How to wait, and whom to tell. */
 export interface Waiting {
@@ -28,6 +35,9 @@ export interface Waiting {
 
 const drainPollMs = 100;
 const nodesPollMs = 500;
+const sharePollMs = 250;
+/** A server that misses health checks for a moment, on a busy host, is back within this. */
+const sharePatienceMs = 10_000;
 /** Ray's autoscaler ends an idle node after the cluster's idle timeout; much longer than that it is not going to. */
 const nodesPatienceMs = 300_000;
 
@@ -55,17 +65,47 @@ export async function checkTraffic(
   readWeights: ReadWeights,
   waiting: Waiting,
 ): Promise<void> {
-  const weight = (await readWeights(guard.adminSocket))[guard.version]?.weight ?? 0;
-  if (weight <= capacity) {
-    if (capacity === 0) await drained(guard, readWeights, waiting);
-    return;
+  for (const end = Date.now() + sharePatienceMs; ; ) {
+    const shares = await readWeights(guard.adminSocket);
+    const told = trafficOf(guard.version, shares);
+    const percent = Math.max(told, trafficOf(guard.version, withoutDown(shares)));
+    if (percent <= capacity) break;
+    if (told > capacity || Date.now() >= end) throw tooMuchTraffic(guard, percent, capacity, shares);
+    waiting.progress(`waiting until the load balancer can send requests to ${downOf(shares).join(", ")} again`);
+    await sleep(sharePollMs, undefined, { signal: waiting.signal });
   }
-  throw new Error(
-    `the load balancer sends ${weight}% of the traffic to version ${guard.version}, more than the ${capacity}% capacity ` +
+  if (capacity === 0) await drained(guard, readWeights, waiting);
+}
+
+/**
+ * Percent of the requests that a version gets, rounded up. Weights are relative: at a weight of 50 a version gets all of
+ * them when the other's weight was never applied, or when the other is down.
+ */
+export function trafficOf(version: string, shares: Record<string, Share>): number {
+  const total = Object.values(shares).reduce((sum, { weight }) => sum + weight, 0);
+  return total === 0 ? 0 : Math.ceil((100 * (shares[version]?.weight ?? 0)) / total);
+}
+
+const withoutDown = (shares: Record<string, Share>) =>
+  Object.fromEntries(Object.entries(shares).filter(([, { status }]) => status !== "down"));
+
+function tooMuchTraffic(
+  { version }: TrafficGuard,
+  percent: number,
+  capacity: number,
+  shares: Record<string, Share>,
+): Error {
+  const down = downOf(shares).filter((each) => each !== version);
+  const because = down.length === 0 ? "" : ` (${down.join(", ")} does not pass its health check)`;
+  return new Error(
+    `the load balancer sends ${percent}% of the traffic to version ${version}${because}, more than the ${capacity}% capacity ` +
       "that it would be left with. Nothing was changed. Shift the traffic away first; `rayshift deploy` and `rayshift " +
       "rollback` do it step by step.",
   );
 }
+
+const downOf = (shares: Record<string, Share>) =>
+  Object.keys(shares).filter((version) => shares[version]?.status === "down");
 
 async function drained(guard: TrafficGuard, readWeights: ReadWeights, { signal, progress }: Waiting): Promise<void> {
   const { adminSocket, version, drainTimeoutSeconds } = guard;

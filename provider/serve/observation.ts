@@ -38,6 +38,8 @@ export interface DeploymentObservation {
   autoscaling?: { min: number; initial?: number; max: number };
   /** The autoscaling_config Ray holds, whole. */
   autoscalingConfig?: AutoscalingConfig;
+  /** Requests that a replica works on at a time. */
+  maxOngoingRequests: number;
   /** Seconds a replica has to end its requests. */
   gracefulShutdownTimeout: number;
   /** Ids of all replicas, whatever their state, in Ray's order. */
@@ -68,6 +70,7 @@ const deploymentSchema = z.object({
     .object({
       num_replicas: count.nullish(),
       autoscaling_config: autoscalingSchema.nullish(),
+      max_ongoing_requests: count.nullish(),
       graceful_shutdown_timeout_s: z.number().nullish(),
     })
     .default({}),
@@ -127,7 +130,8 @@ function observeDeployment(deployment: z.infer<typeof deploymentSchema>): Deploy
   const byState: Record<string, number> = {};
   for (const { state } of deployment.replicas) byState[state] = (byState[state] ?? 0) + 1;
   const runningIds = deployment.replicas.filter(({ state }) => SERVING.has(state)).map((each) => each.replica_id);
-  const { num_replicas, autoscaling_config, graceful_shutdown_timeout_s } = deployment.deployment_config;
+  const { num_replicas, autoscaling_config, max_ongoing_requests, graceful_shutdown_timeout_s } =
+    deployment.deployment_config;
   return {
     status: deployment.status,
     message: deployment.message ?? "",
@@ -137,6 +141,7 @@ function observeDeployment(deployment: z.infer<typeof deploymentSchema>): Deploy
     byState,
     full: autoscaling_config?.min_replicas ?? num_replicas ?? 1,
     ...(autoscaling_config ? autoscalingOf(autoscaling_config) : {}),
+    maxOngoingRequests: max_ongoing_requests ?? 5,
     gracefulShutdownTimeout: graceful_shutdown_timeout_s ?? 20,
     replicaIds: deployment.replicas.map((each) => each.replica_id),
     nodeIds: [...new Set(deployment.replicas.flatMap((each) => each.node_id ?? []))],

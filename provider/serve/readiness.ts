@@ -9,19 +9,29 @@ const RETRY_MS = 500;
 /**
  * Throws unless the cluster can take `trafficPercent` of the service's requests now: every application RUNNING and in
  * every deployment as many replicas running as that share needs. Network errors that pass within 2 s are waited out.
+ *
+ * @returns how many requests the version works on at a time at full capacity, at most; undefined when it was not asked
  */
 export async function assertReadyFor(
   address: DashboardAddress,
   trafficPercent: number,
   signal?: AbortSignal,
-): Promise<void> {
-  if (trafficPercent === 0) return;
-  const problems = problemsFor(await observe(address, signal), trafficPercent);
-  if (problems.length === 0) return;
+): Promise<number | undefined> {
+  if (trafficPercent === 0) return undefined;
+  const observation = await observe(address, signal);
+  const problems = problemsFor(observation, trafficPercent);
+  if (problems.length === 0) return slotsOf(observation);
   throw new Error(
     `the cluster at ${address.dashboardUrl} cannot take ${trafficPercent}% of the traffic: ${problems.join("; ")}. ` +
       "No weight was changed. Raise its capacity, or wait until its replicas run.",
   );
+}
+
+/** Requests that all replicas of all deployments work on at a time at 100 %: an upper bound for those from outside. */
+export function slotsOf(observation: Observation): number {
+  return deploymentsOf(observation).reduce((sum, { observed }) => {
+    return sum + (observed.autoscaling?.max ?? observed.full) * observed.maxOngoingRequests;
+  }, 0);
 }
 
 /** What stands against sending `trafficPercent` of the requests to a cluster; empty when nothing does. */

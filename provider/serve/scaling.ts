@@ -8,6 +8,9 @@
  * - initial_replicas is sent only when replicas start from none. Ray sets a deployment back to it at every change of its
  *   config, away from what its load needs;
  * - so on a canary it counts as min_replicas, which is the floor that is wanted and is never set back to.
+ *
+ * Beside the counts goes the time that a replica has to end its requests, where nobody chose one: Ray picks the replicas
+ * that end when a cluster shrinks, and cuts off after 20 s whatever they still answer, a stream of tokens too.
  */
 
 import { isDeepStrictEqual } from "node:util";
@@ -24,7 +27,11 @@ import {
 import type { DeploymentObservation, Observation } from "./observation";
 
 /** A deployment's count at 100 %, from code and config together; "unknown" until it is read from a cluster. */
-export type Count = { replicas: number } | { autoscaling: AutoscalingConfig } | "unknown";
+export type Count = KnownCount | "unknown";
+type KnownCount = ({ replicas: number } | { autoscaling: AutoscalingConfig }) & {
+  /** The code's own graceful_shutdown_timeout_s, where it is not Ray's default. */
+  shutdownSeconds?: number;
+};
 
 /** By application and deployment. An application that was not built yet is absent. */
 export type DeclaredCounts = Record<string, Record<string, Count>>;
@@ -41,17 +48,21 @@ export interface ReplicaBounds {
 /** By application and deployment. */
 export type ExpectedReplicas = Record<string, Record<string, ReplicaBounds>>;
 
+const RAY_SHUTDOWN_SECONDS = 20;
 const DEFAULT_POLICY = "ray.serve.autoscaling_policy:default_autoscaling_policy";
 
 /**
  * The config to PUT so that every deployment runs at `capacity` percent, rounded up. Counts that are not known are left
  * as the config has them.
+ *
+ * @param drainTimeoutSeconds how long a replica that ends may go on with its requests; absent: Ray's default
  */
 export function configToSend(
   config: ServeConfig,
   capacity: number | null,
   declared: DeclaredCounts,
   initial: InitialReplicas,
+  drainTimeoutSeconds?: number,
 ): ServeDeployment {
   const applications = config.applications.map((application) => {
     const counts = declared[applicationName(application)] ?? {};
@@ -61,7 +72,11 @@ export function configToSend(
     if (all.length === 0) return application;
     return {
       ...application,
-      deployments: all.map((entry) => entryToSend(entry, counts[entry.name], capacity, initial)),
+      deployments: all.map((entry) => {
+        const count = counts[entry.name];
+        if (count === undefined || count === "unknown") return entry;
+        return withShutdown(entryToSend(entry, count, capacity, initial), count, drainTimeoutSeconds);
+      }),
     };
   });
   return { ...config, applications, target_capacity: capacity };
@@ -139,11 +154,10 @@ export function replicasRayRuns(observed: DeploymentObservation, capacity: numbe
 
 function entryToSend(
   entry: DeploymentConfig,
-  count: Count | undefined,
+  count: KnownCount,
   capacity: number | null,
   initial: InitialReplicas,
 ): DeploymentConfig {
-  if (count === undefined || count === "unknown") return entry;
   const send = (replicas: number) => countToSend(replicas, capacity ?? 100);
   if ("replicas" in count) return { ...entry, num_replicas: send(count.replicas) };
   // A number beside an autoscaling_config is rejected by Ray, and has no effect where the code declares one.
@@ -163,6 +177,13 @@ function entryToSend(
   };
 }
 
+/** What the config or the code says of a deployment's own shutdown stays as it is; Ray's default only ever grows. */
+function withShutdown(entry: DeploymentConfig, count: KnownCount, drainTimeoutSeconds = 0): DeploymentConfig {
+  const chosen = entry.graceful_shutdown_timeout_s !== undefined || count.shutdownSeconds !== undefined;
+  if (chosen || drainTimeoutSeconds <= RAY_SHUTDOWN_SECONDS) return entry;
+  return { ...entry, graceful_shutdown_timeout_s: drainTimeoutSeconds };
+}
+
 function boundsOf(count: Count, initial: InitialReplicas): { floor: number; ceiling: number } {
   if (count === "unknown") return { floor: 0, ceiling: Number.MAX_SAFE_INTEGER };
   if ("replicas" in count) return { floor: count.replicas, ceiling: count.replicas };
@@ -174,7 +195,10 @@ function boundsOf(count: Count, initial: InitialReplicas): { floor: number; ceil
 }
 
 function countOf(read: DeploymentObservation, entry: DeploymentConfig | undefined): Count {
-  if (read.autoscalingConfig === undefined) return { replicas: read.full };
+  const seconds = read.gracefulShutdownTimeout;
+  const byCode = entry?.graceful_shutdown_timeout_s === undefined && seconds !== RAY_SHUTDOWN_SECONDS;
+  const shutdown = byCode ? { shutdownSeconds: seconds } : {};
+  if (read.autoscalingConfig === undefined) return { replicas: read.full, ...shutdown };
   const { policy, initial_replicas, ...options } = read.autoscalingConfig;
   const set = Object.entries(options).filter(([, value]) => value !== null && value !== undefined);
   const initial = entry?.autoscaling_config?.initial_replicas ?? initial_replicas;
@@ -184,6 +208,7 @@ function countOf(read: DeploymentObservation, entry: DeploymentConfig | undefine
       ...(isDefaultPolicy(policy) ? {} : { policy }),
       ...(typeof initial === "number" ? { initial_replicas: initial } : {}),
     },
+    ...shutdown,
   };
 }
 
@@ -201,7 +226,11 @@ function entryOf(application: ApplicationConfig, deployment: string): Deployment
   return application.deployments?.find((entry) => entry.name === deployment);
 }
 
-const countOptions = (entry: DeploymentConfig | undefined) => [entry?.num_replicas, entry?.autoscaling_config];
+const countOptions = (entry: DeploymentConfig | undefined) => [
+  entry?.num_replicas,
+  entry?.autoscaling_config,
+  entry?.graceful_shutdown_timeout_s,
+];
 
 function mapDeployments<A, B>(
   record: Record<string, Record<string, A>>,

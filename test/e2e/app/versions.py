@@ -2,6 +2,8 @@
 
 From the service's env_vars: VERSION; FAIL, a message to fail to start with; DELAY, seconds that a start takes; BREAK, a
 file whose presence makes replicas unhealthy.
+
+A request takes the `seconds` of its query; at /stream they pass in lines, ten a second, each with the version.
 """
 
 import asyncio
@@ -10,6 +12,9 @@ import time
 
 from ray import serve
 from starlette.requests import Request
+from starlette.responses import StreamingResponse
+
+LINES_A_SECOND = 10
 
 
 @serve.deployment(
@@ -27,9 +32,18 @@ class Versions:
         if os.path.exists(os.environ.get("BREAK", "/nowhere")):
             raise RuntimeError("told to be unhealthy")
 
-    async def __call__(self, request: Request) -> dict:
-        await asyncio.sleep(float(request.query_params.get("seconds", 0)))
+    async def __call__(self, request: Request) -> dict | StreamingResponse:
+        seconds = float(request.query_params.get("seconds", 0))
+        if request.url.path == "/stream":
+            return StreamingResponse(lines(seconds), media_type="text/plain")
+        await asyncio.sleep(seconds)
         return {"version": os.environ["VERSION"]}
+
+
+async def lines(seconds: float):
+    for number in range(round(seconds * LINES_A_SECOND)):
+        yield f"{number} {os.environ['VERSION']}\n"
+        await asyncio.sleep(1 / LINES_A_SECOND)
 
 
 app = Versions.bind()

@@ -126,11 +126,13 @@ describe("the local load balancer", function () {
   let warnings: string[];
   let asked: string[];
   let refuse: string | undefined;
+  let slots: number | undefined;
   let context: OperationContext;
   const patience = { healthMs: 5000, readBackMs: 500 };
   const type = loadBalancerType(async (backend, percent) => {
     asked.push(`${backend.version} ${percent}`);
     if (backend.version === refuse) throw new Error("1 of 4 replicas runs.");
+    return slots;
   }, patience);
 
   beforeEach(() => {
@@ -141,6 +143,7 @@ describe("the local load balancer", function () {
     warnings = [];
     asked = [];
     refuse = undefined;
+    slots = undefined;
     context = contextWith(new AbortController().signal);
   });
   afterEach(async () => {
@@ -235,6 +238,75 @@ describe("the local load balancer", function () {
     });
   });
 
+  describe("limits what a version is given at a time", () => {
+    const limits = async () =>
+      Object.fromEntries(
+        (await readServers(haproxyFiles(directory).adminSocket)).map((one) => [one.version, one.limit]),
+      );
+    const inFlight = async (version: string) =>
+      (await readWeights(haproxyFiles(directory).adminSocket))[version]?.sessions;
+
+    it("to twice what it works on, so that what comes in too fast waits where that costs nothing", async () => {
+      const v1 = await upstream("v1");
+      slots = 2;
+      const state = await create(inputs([v1.backend(100)]));
+      const requests = Array.from({ length: 10 }, () => send(`${state.url}/?ms=600`));
+      await sleep(300);
+      assert.equal(v1.headers.length, 4);
+      assert.equal(await inFlight("v1"), 4);
+      for (const { body } of await Promise.all(requests)) assert.equal(body, "v1 done");
+    });
+
+    it("from the moment on when its traffic rises, and again after a restart of HAProxy", async () => {
+      const [v1, v2] = await pair();
+      slots = 3;
+      const state = await create(inputs([v1.backend(100)]));
+      slots = 5;
+      const wanted = inputs([v1.backend(90), v2.backend(10)], { canary: "v2" });
+      const after = await update(state, wanted);
+      assert.deepEqual(await limits(), { v1: 6, v2: 10 });
+      const [identity] = processesWithArgument(haproxyFiles(directory).config);
+      process.kill(identity!.pid, "SIGKILL");
+      await waitForEnd(identity!, 2000);
+      await startHaproxyAgain();
+      assert.deepEqual(await limits(), { v1: 6, v2: 10 });
+      assert.deepEqual(type.diff(after, wanted), { changes: false, replaces: [] });
+    });
+
+    it("so that a version that answers nothing leaves the other's requests alone", async () => {
+      const [v1, v2] = await pair();
+      slots = 2;
+      const state = await create(inputs([v1.backend(50), v2.backend(50)], { canary: "v2" }));
+      const stuck = Array.from({ length: 8 }, () => send(`${state.url}/?ms=5000`, { "X-ANYSCALE-VERSION": "canary" }));
+      const ended = Promise.allSettled(stuck);
+      await sleep(200);
+      assert.equal(await inFlight("v2"), 8);
+      for (let sent = 0; sent < 20; sent++) {
+        assert.equal((await send(state.url, { "X-ANYSCALE-VERSION": "primary" })).status, 200);
+      }
+      for (const one of upstreams) await one.stop();
+      upstreams = [];
+      await ended;
+    });
+
+    it("and says when to come back to whom no version can take", async () => {
+      const v1 = await upstream("v1");
+      const state = await create(inputs([v1.backend(100)]));
+      await tell(state.adminSocket, ["set server traffic/v1 state maint"]);
+      const answer = await send(state.url);
+      assert.deepEqual([answer.status, answer.headers["retry-after"]], [503, "10"]);
+      assert.match(answer.body, /^Every version of this service is overloaded or down\. Try again later\.\n$/);
+    });
+
+    /** As HAProxy is started by whoever finds it dead, from its own files. */
+    async function startHaproxyAgain(): Promise<void> {
+      const { status } = spawnSync(process.env.RAYSHIFT_HAPROXY!, ["-D", "-f", haproxyFiles(directory).config]);
+      assert.equal(status, 0);
+      while ((await readServers(haproxyFiles(directory).adminSocket)).some(({ status }) => status !== "up"))
+        await sleep(50);
+    }
+  });
+
   describe("orders a change of weights", () => {
     const had = (weights: Record<string, number>) =>
       Object.entries(weights).map(([version, weight]) => ({ proxy: "traffic" as const, version, weight }));
@@ -305,7 +377,10 @@ describe("the local load balancer", function () {
       const [v1, v2] = await pair();
       const state = await create(inputs([v1.backend(100)]));
       const abort = new AbortController();
-      const cancelling = loadBalancerType(async () => abort.abort(new Error("the update was cancelled")), patience);
+      const cancelling = loadBalancerType(async () => {
+        abort.abort(new Error("the update was cancelled"));
+        return undefined;
+      }, patience);
       const wanted = inputs([v1.backend(90), v2.backend(10)]);
       await assert.rejects(cancelling.update(directory, state, wanted, contextWith(abort.signal)), /was cancelled/);
       assert.deepEqual(await weights(), { v1: 100 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type OperationContext, PartialFailure } from "../../../provider/resource";
 import {
   type ApplicationsInputs,
@@ -18,7 +19,10 @@ describe("Serve applications on a cluster", function () {
   let marker: string;
   let weight = 0;
   const progress: string[] = [];
-  const type = applicationsType(async () => ({ v1: { weight, sessions: 0 } }));
+  const type = applicationsType(async () => ({
+    v1: { weight, sessions: 0 },
+    v2: { weight: 100 - weight, sessions: 0 },
+  }));
   const context = (signal = new AbortController().signal): OperationContext => ({
     urn: "urn",
     name: "service-v1",
@@ -156,6 +160,26 @@ describe("Serve applications on a cluster", function () {
       assert.equal((await observe("Scaling")).running, 4);
       assert.equal(state.replicas["a/Scaling"], 1);
       await update(state, inputs(scaling(), { capacity: 0 }));
+    });
+  });
+
+  describe("that answer in streams", () => {
+    it("let the replicas that a smaller capacity ends finish what they answer, for longer than Ray's own 20 s", async () => {
+      const slow = (): ApplicationConfig => ({ name: "a", import_path: "sample:slow" });
+      let state = await create(inputs(slow(), { drainTimeoutSeconds: 60 }));
+      const { replicaIds, gracefulShutdownTimeout } = await observe("Slow");
+      assert.equal(gracefulShutdownTimeout, 60);
+      const { port } = state.config.http_options as { port: number };
+      const streams = Array.from({ length: 4 }, async () =>
+        (await fetch(`http://127.0.0.1:${port}/?seconds=26`)).text(),
+      );
+      await sleep(1000);
+      state = await update(state, inputs(slow(), { capacity: 50, drainTimeoutSeconds: 60 }));
+      const left = await observe("Slow");
+      assert.equal(left.replicaIds.length, 1);
+      assert.ok(replicaIds.includes(left.replicaIds[0] as string), "a replica was replaced");
+      for (const stream of await Promise.all(streams)) assert.equal(stream.split("\n").length, 27);
+      await update(state, inputs(slow(), { capacity: 0 }));
     });
   });
 

@@ -116,7 +116,10 @@ describe("the surge guard", () => {
 describe("the traffic guard", () => {
   const guard = { adminSocket: "/nowhere", version: "v1", drainTimeoutSeconds: 0.5 };
   const waiting = { signal: new AbortController().signal, progress: () => {} };
-  const sends = (weight: number, sessions: () => number) => async () => ({ v1: { weight, sessions: sessions() } });
+  const sends = (weight: number, sessions: () => number) => async () => ({
+    v1: { weight, sessions: sessions() },
+    v2: { weight: 100 - weight, sessions: 0 },
+  });
 
   it("refuses less capacity than the load balancer sends traffic", async () => {
     await assert.rejects(
@@ -136,6 +139,37 @@ describe("the traffic guard", () => {
       50,
       sends(50, () => 7),
       waiting,
+    );
+  });
+
+  it("counts what a version really gets, when the other's weight was never applied or is taken out", async () => {
+    for (const other of [{ v2: { weight: 0, sessions: 0 } }, {}]) {
+      const read = async () => ({ v1: { weight: 50, sessions: 0 }, ...other });
+      await assert.rejects(checkTraffic(guard, 50, read, waiting), /sends 100% of the traffic to version v1/);
+    }
+  });
+
+  it("waits for a version that is down for a moment, whose requests go to the one that is to shrink", async () => {
+    let looks = 0;
+    const said: string[] = [];
+    const read = async () => ({
+      v1: { weight: 50, status: "up", sessions: 0 },
+      v2: { weight: 50, status: ++looks < 3 ? "down" : "up", sessions: 0 },
+    });
+    await checkTraffic(guard, 50, read, { ...waiting, progress: (message) => void said.push(message) });
+    assert.equal(looks, 3);
+    assert.match(said[0]!, /until the load balancer can send requests to v2 again/);
+  });
+
+  it("refuses when the other stays down", async function () {
+    this.timeout(15_000);
+    const read = async () => ({
+      v1: { weight: 50, status: "up", sessions: 0 },
+      v2: { weight: 50, status: "down", sessions: 0 },
+    });
+    await assert.rejects(
+      checkTraffic(guard, 50, read, waiting),
+      /sends 100% of the traffic to version v1 \(v2 does not pass its health check\)/,
     );
   });
 

@@ -16,6 +16,7 @@ const deployment = (given: Partial<DeploymentObservation> = {}): DeploymentObser
   trigger: "UPSCALE_COMPLETED",
   targetReplicas: 2,
   full: 4,
+  maxOngoingRequests: 5,
   gracefulShutdownTimeout: 20,
   running: 0,
   byState: {},

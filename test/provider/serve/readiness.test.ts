@@ -13,6 +13,7 @@ const deployment = (full: number, running: number): DeploymentObservation => ({
   running,
   byState: { RUNNING: running },
   full,
+  maxOngoingRequests: 5,
   gracefulShutdownTimeout: 20,
   replicaIds: [],
   runningIds: [],

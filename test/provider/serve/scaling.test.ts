@@ -1,14 +1,32 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { AutoscalingConfig, DeploymentConfig, ServeConfig } from "../../../provider/serve/config";
+import type { DeploymentObservation } from "../../../provider/serve/observation";
 import {
   carriedOver,
   configToSend,
   type DeclaredCounts,
+  declaredCounts,
   expectedReplicas,
   isLearned,
 } from "../../../provider/serve/scaling";
 import { rayReplicas } from "../../../rollout/replicas";
+
+/** A deployment of three replicas, of which none runs. */
+const aDeployment: DeploymentObservation = {
+  status: "HEALTHY",
+  message: "",
+  trigger: "CONFIG_UPDATE_COMPLETED",
+  targetReplicas: 0,
+  running: 0,
+  byState: {},
+  full: 3,
+  maxOngoingRequests: 5,
+  gracefulShutdownTimeout: 20,
+  replicaIds: [],
+  nodeIds: [],
+  runningIds: [],
+};
 
 describe("The counts sent to Ray", () => {
   const config = (...deployments: DeploymentConfig[]): ServeConfig => ({
@@ -96,6 +114,39 @@ describe("The counts sent to Ray", () => {
     const scaled = sent(declared({ autoscaling: scaling(3, undefined, 9) }), 40, "ignored", base);
     assert.deepEqual(Object.keys(scaled), ["name", "autoscaling_config"]);
     assert.equal(sent(declared({ replicas: 3 }), 40, "ignored", base).autoscaling_config, undefined);
+  });
+
+  describe("with the time that a replica has to end its requests", () => {
+    const seconds = (count: DeclaredCounts[string][string], drainTimeoutSeconds?: number, base = config()) =>
+      configToSend(base, 50, declared(count), "ignored", drainTimeoutSeconds).applications[0]?.deployments?.[0]
+        ?.graceful_shutdown_timeout_s;
+
+    it("give the drain timeout to replicas for which nobody chose a time, and never less than Ray would", () => {
+      assert.equal(seconds({ replicas: 3 }, 120), 120);
+      assert.equal(seconds({ autoscaling: scaling(1, undefined, 4) }, 120), 120);
+      for (const short of [undefined, 0, 20]) assert.equal(seconds({ replicas: 3 }, short), undefined);
+    });
+
+    it("leave what the config or the code chose", () => {
+      const base = config({ name: "D", graceful_shutdown_timeout_s: 5 });
+      assert.equal(seconds({ replicas: 3 }, 120, base), 5);
+      assert.equal(seconds({ replicas: 3, shutdownSeconds: 600 }, 120), undefined);
+    });
+
+    it("learn what the code chose from a cluster that was sent nothing of it", () => {
+      const read = (gracefulShutdownTimeout: number) => ({
+        targetCapacity: 0,
+        applications: {
+          a: { status: "RUNNING", message: "", deployments: { D: { ...aDeployment, gracefulShutdownTimeout } } },
+        },
+      });
+      assert.deepEqual(declaredCounts(read(20), config(), {}), declared({ replicas: 3 }));
+      assert.deepEqual(declaredCounts(read(600), config(), {}), declared({ replicas: 3, shutdownSeconds: 600 }));
+      const chosen = config({ name: "D", graceful_shutdown_timeout_s: 600 });
+      assert.deepEqual(declaredCounts(read(600), chosen, {}), declared({ replicas: 3 }));
+      const dropped = carriedOver(chosen, config(), declared({ replicas: 3 }));
+      assert.deepEqual(dropped, declared("unknown"));
+    });
   });
 
   describe("that were learned", () => {

@@ -1,8 +1,10 @@
 """Small applications that the tests run on a real Ray."""
 
+import asyncio
 import os
 
 from ray import serve
+from starlette.responses import StreamingResponse
 
 SMALL = {"num_cpus": 0.1}
 
@@ -46,6 +48,19 @@ class Fragile:
         return "fragile"
 
 
+@serve.deployment(num_replicas=2, ray_actor_options=SMALL)
+class Slow:
+    """Streams a line a second, for as many seconds as it is asked to."""
+
+    async def __call__(self, request):
+        return StreamingResponse(self.lines(int(request.query_params["seconds"])))
+
+    async def lines(self, seconds):
+        for second in range(seconds):
+            yield f"{second}\n"
+            await asyncio.sleep(1)
+
+
 @serve.deployment(num_replicas=2, ray_actor_options={"num_cpus": 5})
 class Greedy:
     async def __call__(self, request):
@@ -56,4 +71,5 @@ model = Model.bind()
 scaling = Scaling.bind()
 both = Front.bind(Model.bind())
 fragile = Fragile.bind()
+slow = Slow.bind()
 greedy = Greedy.bind()
