@@ -122,7 +122,7 @@ async function keep(session: Session, deployed: Deployed, wanted: Wanted, cluste
   session.config.edit({ ...configFor(wanted), canaryPercent: undefined });
   const faults = [
     ...seen.gone.map((part) => `${part} is gone`),
-    ...(seen.at.canaryTraffic === 0 ? [] : ["requests go elsewhere"]),
+    ...(seen.at.canaryTraffic === 0 && !seen.drifted ? [] : ["requests go elsewhere"]),
     ...(clusters.length > 1 ? ["an interrupted rollout left a cluster"] : []),
   ];
   if (faults.length === 0) return "unchanged";

@@ -58,7 +58,7 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
     const standing = waypointOf(current.rollout);
     const leap = leavesPrimary(seen, goal);
     const next = leap ? destinationOf(goal) : nextWaypoint(seen.at, goal);
-    if (equal(next, seen.at) && equal(next, standing) && current.rollout.canary !== undefined)
+    if (equal(next, seen.at) && equal(next, standing) && current.rollout.canary !== undefined && !seen.drifted)
       return { kind: "arrived" };
     const withdraw =
       rollout.withdrawal === "always" || (rollout.withdrawal !== "never" && seen.at.primaryCapacity === 100);
@@ -84,13 +84,13 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
       withdraw,
       // What is gone, or stands elsewhere than the last update left it, the engine only sees when it looks. A primary that
       // is left anyway is not made again.
-      refresh: leap ? seen.gone.length > 1 : seen.gone.length > 0 || !equal(seen.at, standing),
+      refresh: leap ? seen.gone.length > 1 : seen.gone.length > 0 || seen.drifted || !equal(seen.at, standing),
     });
     if (end !== undefined) return end;
     current = await recordedAfter(session, current, versions, rollout, next);
     seen = await inspect(current.rollout, current.targets, session.signal);
     reportReached(session, next, seen, began);
-    if (!equal(seen.at, next)) throw elsewhere(next, seen);
+    if (!equal(seen.at, next) || seen.drifted) throw elsewhere(next, seen);
   }
 }
 

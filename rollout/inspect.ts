@@ -18,6 +18,8 @@ export interface Inspection {
   canary?: ClusterStatus;
   /** Parts of the recorded service that do not answer. */
   gone: string[];
+  /** Whether somebody left the load balancer with weights that are no percents, so that no update would see them. */
+  drifted: boolean;
   /** Why a version is unhealthy, in Ray's words. */
   unhealthy: { primary?: string | undefined; canary?: string | undefined };
 }
@@ -48,6 +50,7 @@ export async function inspect(
     primary: statusOf(record.primary, weights, primary),
     ...(record.canary && canary ? { canary: statusOf(record.canary, weights, canary) } : {}),
     gone,
+    drifted: weights !== undefined && total(weights) !== 100,
     unhealthy: { primary: unhealthiness(primary), canary: canary && unhealthiness(canary) },
   };
 }
@@ -87,7 +90,7 @@ async function askWeights(targets: Addresses | undefined): Promise<Weights | und
 
 /**
  * The waypoint by what runs: a record is behind after an update that failed or was killed half way. Traffic of a server
- * that the record does not know is the canary's of such an update.
+ * that the record does not know is the canary's of such an update. Weights are relative: alone at 50 a server gets all.
  */
 function actualWaypoint(
   record: RolloutRecord,
@@ -96,11 +99,14 @@ function actualWaypoint(
   canary: Observation | undefined,
 ): Waypoint {
   const recorded = waypointOf(record);
-  const primaryWeight = weights?.[record.primary.cluster]?.weight;
+  const others = weights && total(weights) - (weights[record.primary.cluster]?.weight ?? 0);
   return {
     primaryCapacity: primary === undefined ? recorded.primaryCapacity : Math.round(capacityInUse(primary)),
     canaryCapacity: canary === undefined ? recorded.canaryCapacity : Math.round(capacityInUse(canary)),
-    canaryTraffic: primaryWeight === undefined ? recorded.canaryTraffic : 100 - primaryWeight,
+    canaryTraffic:
+      weights === undefined || others === undefined || total(weights) === 0
+        ? recorded.canaryTraffic
+        : Math.round((100 * others) / total(weights)),
   };
 }
 
@@ -140,4 +146,5 @@ function unhealthiness({ observation }: ClusterAnswer): string | undefined {
   return observation && unhealthyReason(observation);
 }
 
+const total = (weights: Weights) => sum(Object.values(weights).map(({ weight }) => weight));
 const sum = (numbers: number[]) => numbers.reduce((total, each) => total + each, 0);

@@ -97,8 +97,9 @@ async function backAtOnce(session: Session, deployed: Deployed): Promise<void> {
 async function end(session: Session, before: Deployed, message: string): Promise<void> {
   const began = Date.now();
   // A failed or killed update may have left the engine with another picture than what runs.
-  const drifted = (await inspect(before.rollout, before.targets, session.signal)).gone.length > 0;
-  await watchedUpdate(session, before, { message, endWhenUnhealthy: false, refresh: drifted });
+  const seen = await inspect(before.rollout, before.targets, session.signal);
+  const refresh = seen.gone.length > 0 || seen.drifted;
+  await watchedUpdate(session, before, { message, endWhenUnhealthy: false, refresh });
   const { rollout, targets } = await deployedOutputs(session);
   reportReached(session, primaryOnly, await inspect(rollout, targets, session.signal), began);
 }

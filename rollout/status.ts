@@ -33,6 +33,7 @@ export async function status(options: SessionOptions): Promise<ServiceStatus> {
   const seen = await inspect(rollout, targets, signal);
   const problems = [
     ...seen.gone.map((part) => `${part} does not answer`),
+    ...(seen.drifted ? ["somebody changed the load balancer's weights; `rayshift deploy` puts them right"] : []),
     ...(seen.unhealthy.primary === undefined ? [] : [`${seen.primary.version}: ${seen.unhealthy.primary}`]),
     ...(seen.unhealthy.canary === undefined ? [] : [`${seen.canary?.version}: ${seen.unhealthy.canary}`]),
   ];

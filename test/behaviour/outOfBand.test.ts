@@ -44,6 +44,16 @@ describe("What somebody else changes during a rollout", function () {
     assert.deepEqual([outcome, service.reached], ["completed", ["0 100 100", "100 0 0"]]);
   });
 
+  it("at the weight of the only version changes no share, is seen, and is put right", async () => {
+    await setWeights({ v2: 50 });
+    assert.equal((await status({ folder: service.folder })).state, "UNHEALTHY");
+    assert.equal((await service.deploy("v2")).outcome, "deployed");
+    await setWeights({ v2: 40 });
+    const { outcome } = await service.deploy("v3", { canaryPercent: 20, maxSurgePercent: 50 });
+    assert.deepEqual([outcome, service.reached], ["held", ["80 20 20"]]);
+    await service.rollback();
+  });
+
   it("in the stack's config stops the walk where it is, and is not overwritten", async () => {
     const attempt = service.deploy("v3", {
       maxSurgePercent: 30,

@@ -12,6 +12,7 @@ const well: Inspection = {
   primary: cluster,
   canary: { ...cluster, version: "v2", traffic: 0 },
   gone: [],
+  drifted: false,
   unhealthy: {},
 };
 const sick: Inspection = { ...well, unhealthy: { canary: "deployment D is UNHEALTHY" } };
