@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// node setup/run.mjs start|test|bench|pulumi|rayshift ARGS...: sets up what is missing, then runs one of the project's programs.
+// node setup/run.mjs start|test|bench|chaos|pulumi|rayshift ARGS...: sets up what is missing, then runs one of the project's programs.
 import { join } from "node:path";
 import { runForeground } from "./child.mjs";
 import { describeFailure, SetupError } from "./progress.mjs";
@@ -14,6 +14,7 @@ const node =
 const programs = {
   start: { command: node("dist", "rollout", "demo", "main.js"), inProject: true },
   bench: { command: node("dist", "test", "bench", "main.js"), inProject: true },
+  chaos: { command: node("dist", "test", "chaos", "main.js"), inProject: true },
   pulumi: { command: () => ["pulumi"], inProject: true },
   rayshift: { command: node("dist", "rollout", "cli", "main.js"), inProject: false },
 };

@@ -34,6 +34,13 @@ export interface CaseEnd {
   seconds: number;
 }
 
+export interface RelayEnd {
+  problems: string[];
+  codes: number[];
+  /** How many of the kills had a victim. */
+  killed: number;
+}
+
 const surge = "50";
 /** A preview takes as long as an update. */
 const previewEvery = 4;
@@ -75,24 +82,52 @@ export class Matrix {
       crashed = await this.project.watched(args, { at, victim });
       return this.project.rayshift(...args);
     });
-    const kill = crashed?.log.find((line) => "killed" in line);
-    const killedAt = kill !== undefined && victim === "haproxy" ? kill.at : undefined;
-    const problems = [...seen.violations, ...failures(seen.requests, killedAt)];
+    const problems = [...seen.violations, ...failures(seen.requests, haproxyKills(crashed))];
     const { code, stdout, stderr } = seen.result;
     // What was broken off may have been done: then nothing is left to roll back.
     const nothingLeft = scenario === "rollback" && code === 2 && /no rollout is under way/.test(stderr);
     if (code !== 0 && !nothingLeft) problems.push(`the same command again ends with ${code}: ${stdout}${stderr}`);
     // What is killed here says nothing of the version.
     if (crashed?.code === 3) problems.push("the version was rejected for the kill");
-    problems.push(...(await problemsAtRest(this.project, this.endpoint, this.after(scenario), pair)));
-    if (this.done++ % previewEvery === 0) problems.push(...(await problemsOfPreview(this.project)));
+    problems.push(...(await this.rest(this.after(scenario), this.done++ % previewEvery === 0)));
     if (problems.length > 0 && crashed !== undefined) {
       problems.push(`the command that was broken off ended with ${crashed.code}: ${crashed.stdout}${crashed.stderr}`);
     }
-    this.primary = this.after(scenario);
     const seconds = (Date.now() - began) / 1000;
     const said = crashed?.stderr.trim().split("\n").at(-1) ?? "";
-    return { problems, codes: [crashed?.code ?? 0, code], said, reached: kill !== undefined, seconds };
+    return { problems, codes: [crashed?.code ?? 0, code], said, reached: killIn(crashed) !== undefined, seconds };
+  }
+
+  /**
+   * Breaks a rollout off again and again, each time at the given line of the command's log, and begins the next rollout
+   * when one is done; at last the same command is left alone.
+   */
+  async relay(kills: readonly { at: number; victim: Victim }[]): Promise<RelayEnd> {
+    const ends: Watched[] = [];
+    const seen = await observed(this.project, this.endpoint, limits, async () => {
+      for (const kill of kills) {
+        const ran = await this.project.watched(this.command("rollout"), kill);
+        ends.push(ran);
+        if (ran.code === 0) this.primary = this.other;
+      }
+      return this.project.rayshift(...this.command("rollout"));
+    });
+    const problems = [...seen.violations, ...failures(seen.requests, ends.flatMap(haproxyKills))];
+    const { code, stdout, stderr } = seen.result;
+    if (code !== 0) problems.push(`the same command again ends with ${code}: ${stdout}${stderr}`);
+    if (ends.some((end) => end.code === 3)) problems.push("the version was rejected for a kill");
+    problems.push(...(await this.rest(this.other, true)));
+    if (problems.length > 0) problems.push(...ends.map((end) => `ended with ${end.code}: ${end.stdout}${end.stderr}`));
+    return { problems, codes: ends.map((end) => end.code), killed: ends.filter(killIn).length };
+  }
+
+  /** What is wrong at rest, and then the state from which the next case begins. */
+  private async rest(wanted: Version, preview: boolean): Promise<string[]> {
+    const problems = await problemsAtRest(this.project, this.endpoint, wanted, pair);
+    if (preview) problems.push(...(await problemsOfPreview(this.project)));
+    if (problems.length > 0) await this.project.rayshift("deploy", "-f", this.project.serviceFile(wanted));
+    this.primary = wanted;
+    return problems;
   }
 
   private get other(): Version {
@@ -115,6 +150,14 @@ export class Matrix {
     const args = ["deploy", "-f", this.project.serviceFile(this.other), "--max-surge-percent", surge];
     return scenario === "rollout" ? args : [...args, "--canary-percent", "100"];
   }
+}
+
+const killIn = (ran: Watched | undefined) => ran?.log.find((line) => "killed" in line);
+
+/** When HAProxy was killed, ms. */
+function haproxyKills(ran: Watched | undefined): number[] {
+  const kill = killIn(ran);
+  return kill?.killed === "haproxy" ? [kill.at] : [];
 }
 
 /** Victims that an effect in a process can lose: the driver has neither engine nor provider while it has effects itself. */

@@ -19,6 +19,7 @@ export interface Observed<T> {
 }
 
 const pauseMs = 50;
+const underwayMs = 1000;
 
 /** Runs something under the eyes of the invariants and with a user who asks all the time. */
 export async function observed<T>(
@@ -49,13 +50,19 @@ export async function observed<T>(
 }
 
 /**
- * Requests that failed. Where HAProxy was killed those count that failed after one was answered again: until it runs
+ * Requests that failed, but for those after a kill of HAProxy and before the next one that was answered: until it runs
  * anew nobody can answer.
+ *
+ * @param haproxyKilledAt ms
  */
-export function failures(requests: readonly Request[], haproxyKilledAt?: number): string[] {
-  const again = requests.find(({ at, failure }) => at > (haproxyKilledAt ?? 0) && failure === undefined)?.at ?? 0;
+export function failures(requests: readonly Request[], haproxyKilledAt: readonly number[] = []): string[] {
+  const excused = ({ at }: Request) =>
+    haproxyKilledAt.some((killed) => {
+      // One that was under way at the kill had been sent before.
+      if (at < killed - underwayMs) return false;
+      return !requests.some((other) => other.failure === undefined && other.at > killed && other.at < at);
+    });
   return requests
-    .filter(({ failure }) => failure !== undefined)
-    .filter(({ at }) => haproxyKilledAt === undefined || at > again || at < haproxyKilledAt - 1000)
-    .map(({ at, failure }) => `${new Date(at).toISOString()}: ${failure}`);
+    .filter((request) => request.failure !== undefined && !excused(request))
+    .map(({ at, failure }) => `I6: at ${new Date(at).toISOString()}: ${failure}`);
 }

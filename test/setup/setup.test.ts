@@ -32,7 +32,7 @@ describe("setup", () => {
   it("refuses a program it does not know", async () => {
     const { code, stderr } = await setUp(["run.mjs", "constructor"], process.env);
     assert.equal(code, 2);
-    assert.match(stderr, /usage: .*start/);
+    assert.match(stderr, /usage: .*test\|start\|bench\|chaos\|/);
   });
 
   it("has every Python package pinned with a checksum, and names no place to fetch it from", () => {
