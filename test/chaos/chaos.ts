@@ -53,17 +53,25 @@ export class Chaos {
     const excuses = excused(steps);
     const last = this.order[seed % 2]!;
     const haproxyKilledAt: number[] = [];
+    const unexpected: string[] = [];
     const seen = await observed(this.project, this.endpoint, limits, async () => {
       for (const [index, step] of steps.entries()) {
-        const { log } = await this.step(step, seed, index);
+        const { log, code, stderr } = await this.step(step, seed, index);
         const kill = log.find((line) => "killed" in line);
+        if (code === 1 && kill === undefined && !mayFail(step)) {
+          unexpected.push(`${describeStep(step)} ends with 1: ${stderr.trim()}`);
+        }
         if (kill?.killed === "haproxy") haproxyKilledAt.push(kill.at);
       }
-      return this.quiesce(last);
+      return this.quiesce(last, surge);
     });
     const problems = seen.violations.filter((violation) => ![...excuses].some((name) => violation.includes(name)));
     if (!excuses.has("I6")) problems.push(...failures(seen.requests, haproxyKilledAt));
-    problems.push(...seen.result, ...(await problemsAtRest(this.project, this.endpoint, last, [...this.deployed])));
+    problems.push(
+      ...unexpected,
+      ...seen.result,
+      ...(await problemsAtRest(this.project, this.endpoint, last, [...this.deployed])),
+    );
     if (seed % 3 === 0) problems.push(...(await problemsOfPreview(this.project)));
     this.order = [last, ...good.filter((name) => name !== last)];
     return problems;
@@ -120,10 +128,11 @@ export class Chaos {
   }
 
   /** Until a command succeeds, which then has to have left what it was asked for. */
-  private async quiesce(version: string): Promise<string[]> {
+  private async quiesce(version: string, surge: number): Promise<string[]> {
     const said: string[] = [];
     for (let attempt = 0; attempt < quiescingCommands; attempt++) {
-      const ran = await this.project.rayshift("deploy", "-f", this.project.serviceFile(version));
+      const flags = ["--max-surge-percent", String(surge)];
+      const ran = await this.project.rayshift("deploy", "-f", this.project.serviceFile(version), ...flags);
       this.print(`  deploy ${version} at last: ${ran.code} ${lastLine(ran.stderr)}`);
       if (ran.code === 0) return [];
       said.push(`deploy ${version} at last ends with ${ran.code}: ${ran.stderr.trim()}`);
@@ -139,5 +148,9 @@ function nameOf(command: Command, seed: number, index: number, order: readonly s
   const place: Record<Which, number> = { first: 0, second: 1, third: 2 };
   return order[place[command.which]];
 }
+
+/** Whether a command of which nothing was killed may end with 1: what was changed by hand it repairs or refuses. */
+const mayFail = ({ before, command, fault }: Step) =>
+  before?.kind === "head" || fault?.kind === "interrupt" || (command.kind === "deploy" && command.quality === "breaks");
 
 const lastLine = (text: string) => text.trim().split("\n").at(-1) ?? "";

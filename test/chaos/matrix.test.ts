@@ -4,6 +4,9 @@ import type { Victim } from "./crash";
 import { casesOf, describeCase, Matrix } from "./matrix";
 import { ChaosProject } from "./project";
 
+/** One with few updates, kills of three kinds, and nothing that excuses a broken invariant. */
+const seed = 152;
+
 /**
  * A sample of what `npm run chaos` does for hours: one rollout after the other whose processes are killed at effects that
  * come later and later, and a few schedules. Ray is a fake; the engine, the provider, HAProxy and the driver are not.
@@ -22,31 +25,40 @@ describe("a service whose rollouts are killed again and again", function () {
     await project.remove();
   });
 
-  it("has every effect of a rollout written down by the code", async () => {
-    const log = await matrix.record("rollout");
-    const names = new Set(log.flatMap((line) => ("name" in line ? line.name : [])));
+  it("goes on from wherever it was, safe at every instant, and leaves nothing behind", async () => {
+    const victims: Victim[] = ["provider", "driver", "engine", "haproxy"];
+    const kills = [6, 9, 14, 18, 22, 30, 5, 36, 42].map((at, index) => ({ at, victim: victims[index % 4]! }));
+    const { problems, killed, codes, effects } = await matrix.relay(kills);
+    assert.deepEqual(problems, []);
     for (const name of [
       "write the stack's config",
       "pulumi up",
       "start a head",
       "PUT Serve config",
       "HAProxy command",
-      "write HAProxy's files",
-      "end a cluster's processes",
-      "remove a cluster's directory",
     ]) {
-      assert.ok(names.has(name), `${name} is not among ${[...names].join(", ")}`);
+      assert.ok(effects.has(name), `${name} is not among ${[...effects].join(", ")}`);
     }
-    const cases = casesOf("rollout", log);
-    assert.equal(new Set(cases.map(describeCase)).size, cases.length);
-  });
-
-  it("goes on from wherever it was, safe at every instant, and leaves nothing behind", async () => {
-    const victims: Victim[] = ["provider", "driver", "engine", "haproxy"];
-    const kills = [6, 9, 14, 18, 22, 30, 5, 36, 42].map((at, index) => ({ at, victim: victims[index % 4]! }));
-    const { problems, killed, codes } = await matrix.relay(kills);
-    assert.deepEqual(problems, []);
     assert.ok(killed >= 6, `only ${killed} kills had a victim: ${codes.join(", ")}`);
+  });
+});
+
+describe("the cases of a recording", () => {
+  it("are one for each instant and each process that can be killed then", () => {
+    const line = (name: string, when: "before" | "after", role: "driver" | "provider") => {
+      return { name, when, role, detail: "d", pid: 1 };
+    };
+    const log = [line("a", "before", "driver"), line("a", "after", "driver"), line("a", "before", "provider")];
+    const cases = casesOf("rollout", log);
+    assert.deepEqual(cases.filter(({ victim }) => victim === "driver").map(describeCase), [
+      "rollout: driver killed before a #0 (d)",
+      "rollout: driver killed after a #0 (d)",
+      "rollout: driver killed before a #1 (d)",
+    ]);
+    assert.deepEqual(
+      cases.slice(4).map(({ victim }) => victim),
+      ["driver", "engine", "provider", "haproxy"],
+    );
   });
 });
 
@@ -65,9 +77,7 @@ describe("a seeded schedule of commands and faults", function () {
     const lines: string[] = [];
     const chaos = new Chaos(project, (line) => lines.push(line));
     await chaos.begin();
-    for (const seed of [1]) {
-      const problems = await chaos.run(seed);
-      assert.deepEqual(problems, [], `seed ${seed} (npm run chaos -- --seeds 1 --from ${seed}):\n${lines.join("\n")}`);
-    }
+    const problems = await chaos.run(seed);
+    assert.deepEqual(problems, [], `seed ${seed} (npm run chaos -- --seeds 1 --from ${seed}):\n${lines.join("\n")}`);
   });
 });

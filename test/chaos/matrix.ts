@@ -39,6 +39,8 @@ export interface RelayEnd {
   codes: number[];
   /** How many of the kills had a victim. */
   killed: number;
+  /** Names of all effects that the commands had. */
+  effects: Set<string>;
 }
 
 const surge = "50";
@@ -118,7 +120,8 @@ export class Matrix {
     if (ends.some((end) => end.code === 3)) problems.push("the version was rejected for a kill");
     problems.push(...(await this.rest(this.other, true)));
     if (problems.length > 0) problems.push(...ends.map((end) => `ended with ${end.code}: ${end.stdout}${end.stderr}`));
-    return { problems, codes: ends.map((end) => end.code), killed: ends.filter(killIn).length };
+    const effects = new Set(ends.flatMap(({ log }) => log.flatMap((line) => ("name" in line ? line.name : []))));
+    return { problems, codes: ends.map((end) => end.code), killed: ends.filter(killIn).length, effects };
   }
 
   /** What is wrong at rest, and then the state from which the next case begins. */

@@ -28,7 +28,7 @@ export interface Step {
 const SURGES = [undefined, undefined, 25, 50, 50, 100];
 const PERCENTS = [undefined, undefined, 0, 20, 50, 50, 80, 100];
 const VICTIMS: readonly Victim[] = ["driver", "engine", "provider", "haproxy"];
-const MOST_EFFECTS = 120;
+const MOST_EFFECTS = 60;
 const LONGEST_MS = 15_000;
 
 /** The commands and faults of a seed. */
