@@ -7,10 +7,10 @@ import { isAlive } from "./process";
 export type Priority = "starting" | "serving";
 
 /**
- * Nice values. At 5 a session gets a third of what one at 0 gets, as long as that one can use it: enough for Ray to
+ * Nice values. At 3 a session gets half of what one at 0 gets, as long as that one can use it: enough for Ray to
  * start in its own time limits beside other work on the host.
  */
-const NICE: Record<Priority, number> = { starting: 5, serving: 0 };
+const NICE: Record<Priority, number> = { starting: 3, serving: 0 };
 
 /**
  * Sets the priority of a whole session by its leader's pid, processes that it starts later included. Linux divides the

@@ -10,7 +10,8 @@ export interface Wait {
   progress(message: string): void;
 }
 
-const POLL_MS = 250;
+/** A look costs the cluster's dashboard and controller some 20 ms of processor time, which its requests want too. */
+const POLL_MS = 500;
 /** A head that restarts its dashboard comes back within this; one that does not is lost. */
 const UNREACHABLE_GRACE_MS = 30_000;
 

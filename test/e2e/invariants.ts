@@ -25,7 +25,8 @@ export interface Limits {
   workers: number;
 }
 
-const intervalMs = 100;
+/** Each look costs both clusters processor time that their requests want too. */
+const intervalMs = 200;
 
 /**
  * Watches a service from the outside, by its processes, Ray and HAProxy, and notes every instant at which an invariant

@@ -40,7 +40,7 @@ export class TestProject {
       PULUMI_CONFIG_PASSPHRASE: "end to end",
     };
     Object.assign(process.env, this.environment);
-    this.writeConfig({ idleTimeoutSeconds: 3, drainTimeoutSeconds: 20, startupTimeoutSeconds: 240 });
+    this.writeConfig({ idleTimeoutSeconds: 3, drainTimeoutSeconds: 120, startupTimeoutSeconds: 240 });
     this.project = openProject({ folder: this.folder });
   }
 
@@ -61,7 +61,12 @@ export class TestProject {
       version_name: version,
       working_dir: join(root, "test", "e2e", "app"),
       env_vars: { VERSION: version, ...environment },
-      applications: [{ import_path: "versions:app", deployments: [{ name: "Versions", num_replicas: replicas }] }],
+      applications: [
+        {
+          import_path: "versions:app",
+          deployments: [{ name: "Versions", num_replicas: replicas, max_ongoing_requests: 20 }],
+        },
+      ],
       compute_config: {
         worker_nodes: [{ name: "gpu", resources: { CPU: 1, GPU: 1 }, min_nodes: 0, max_nodes: 8 }],
       },

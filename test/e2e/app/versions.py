@@ -3,7 +3,7 @@
 From the service's env_vars: VERSION; FAIL, a message to fail to start with; DELAY, seconds that a start takes; BREAK, a
 file whose presence makes replicas unhealthy.
 
-A request takes the `seconds` of its query; at /stream they pass in lines, ten a second, each with the version.
+A request takes the `seconds` of its query; at /stream they pass in lines, two a second, each with the version.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-LINES_A_SECOND = 10
+LINES_A_SECOND = 2
 
 
 @serve.deployment(

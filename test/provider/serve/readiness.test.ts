@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createServer, type Server } from "node:http";
 import fc from "fast-check";
 import type { DeploymentObservation, Observation } from "../../../provider/serve/observation";
-import { assertReadyFor, problemsFor, replicasNeeded } from "../../../provider/serve/readiness";
+import { assertReadyFor, problemsFor, replicasNeeded, slotsOf } from "../../../provider/serve/readiness";
 import { countToSend, rayReplicas } from "../../../rollout/replicas";
 
 const deployment = (full: number, running: number): DeploymentObservation => ({
@@ -59,6 +59,13 @@ describe("Readiness for traffic", () => {
         assert.ok(needed >= Math.ceil((declared * traffic) / 100));
       }),
     );
+  });
+
+  it("says how many requests all replicas work on at full capacity, however many run now", () => {
+    assert.equal(slotsOf(observation(4, 2, 50)), 20);
+    const scaling = { ...deployment(1, 1), autoscaling: { min: 1, max: 6 }, maxOngoingRequests: 10 };
+    const application = { status: "RUNNING", message: "", deployments: { A: deployment(4, 4), B: scaling } };
+    assert.equal(slotsOf({ targetCapacity: null, applications: { a: application } }), 20 + 60);
   });
 
   describe("of a dashboard that answers", () => {
