@@ -13,7 +13,6 @@ import {
   writeFiles,
 } from "./haproxyProcess";
 import { withLock } from "./lock";
-import { serveAtFullPriority } from "./priority";
 import { removeUnwanted, waitForHealth } from "./servers";
 import { type AssertReady, type Backend, type Live, type Patience, readLive, requireReady, shift } from "./shift";
 
@@ -66,9 +65,6 @@ export function loadBalancerType(
       if (backend.weight > 0) limits[backend.version] = await requireReady(backend, context, proofFor(inputs));
     }
     context.signal.throwIfAborted();
-    for (const { weight, dashboardTokenFile } of inputs.backends) {
-      if (weight > 0) serveAtFullPriority(dashboardTokenFile);
-    }
     await startHaproxy(inputs.haproxy, inputs.directory, {
       ...inputs,
       backends: limited(inputs.backends, limits),

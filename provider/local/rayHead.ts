@@ -13,7 +13,6 @@ import {
 import { join, resolve } from "node:path";
 import { effect } from "../effects";
 import type { ClusterInputs } from "./cluster";
-import { setPriority } from "./priority";
 import { identify, type ProcessIdentity } from "./process";
 import { CLUSTER_VARIABLE, rayDirectory } from "./rayProcesses";
 
@@ -126,8 +125,6 @@ export async function startHead(inputs: ClusterInputs, ports: ClusterPorts): Pro
       child.once("error", (error) => failed(new Error(`${inputs.python} cannot be started: ${error.message}`)));
     });
     child.unref();
-    // The head leads a session of its own, which all of its cluster belongs to.
-    if (child.pid !== undefined) setPriority(child.pid, "starting");
     return child.pid ?? -1;
   };
   return identify(await effect("start a head", inputs.directory, run).finally(() => closeSync(log)));

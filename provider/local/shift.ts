@@ -14,7 +14,6 @@ import {
   TRAFFIC,
   tokenEntries,
 } from "./haproxyConfig";
-import { serveAtFullPriority } from "./priority";
 import { joinServers, removeServers, type Slot, waitForHealth } from "./servers";
 
 /** A version's cluster behind the load balancer; `weight` in percent of the requests. */
@@ -106,9 +105,6 @@ export async function shift(
   const ready = PROXIES.flatMap((proxy) => {
     return wanted.backends.map(({ version }) => `set server ${proxy}/${version} state ready`);
   });
-  for (const { weight, dashboardTokenFile } of wanted.backends) {
-    if (weight > 0) serveAtFullPriority(dashboardTokenFile);
-  }
   const limited = Object.entries(limits).flatMap(([version, limit]) => {
     return PROXIES.map((proxy) => `set maxconn server ${proxy}/${version} ${limit}`);
   });
