@@ -101,6 +101,17 @@ export async function shift(
   // Between the two nobody may be turned away who has the right token before or after.
   const doors = wanted.queryAuthToken === undefined ? [access, tokens] : [tokens, access];
   const pinned = wanted.backends.map(({ version }) => `set server ${PINNED}/${version} weight 0`);
+  // A server takes from the common queue when one of its own requests ends, or when it comes back: one without requests
+  // would get none until nothing waits any more.
+  const weights = weightCommands(wanted.backends, before).flatMap((command) => {
+    const risen = wanted.backends.find(({ version, weight }) => {
+      return weight > 0 && weightOf(before, version) === 0 && command === weightCommand(version, weight);
+    });
+    const name = `${TRAFFIC}/${risen?.version}`;
+    return risen === undefined
+      ? [command]
+      : [command, `set server ${name} state maint`, `set server ${name} state ready`];
+  });
   // A server that is down hides that somebody took it out as well.
   const ready = PROXIES.flatMap((proxy) => {
     return wanted.backends.map(({ version }) => `set server ${proxy}/${version} state ready`);
@@ -109,7 +120,7 @@ export async function shift(
     return PROXIES.map((proxy) => `set maxconn server ${proxy}/${version} ${limit}`);
   });
   await tell(files.adminSocket, limited);
-  await tell(files.adminSocket, [roles, ...doors, ...weightCommands(wanted.backends, before), ...pinned, ...ready]);
+  await tell(files.adminSocket, [roles, ...doors, ...weights, ...pinned, ...ready]);
   await readBack(directory, wanted, context, patience.readBackMs);
 }
 
@@ -128,8 +139,10 @@ export function weightCommands(
   const all = [...backends, ...leaving];
   const raised = all.filter(({ version, weight }) => weight > had(version));
   const others = all.filter(({ version, weight }) => weight <= had(version));
-  return [...raised, ...others].map(({ version, weight }) => `set server ${TRAFFIC}/${version} weight ${weight}`);
+  return [...raised, ...others].map(({ version, weight }) => weightCommand(version, weight));
 }
+
+const weightCommand = (version: string, weight: number) => `set server ${TRAFFIC}/${version} weight ${weight}`;
 
 /**
  * Asks the cluster of every backend that is to get more than it has, or whose address is another one now.

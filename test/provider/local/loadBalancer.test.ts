@@ -257,6 +257,34 @@ describe("the local load balancer", function () {
       for (const { body } of await Promise.all(requests)) assert.equal(body, "v1 done");
     });
 
+    it("and gives a version its share at once, also while requests wait for the other", async () => {
+      const [v1, v2] = await pair();
+      slots = 2;
+      const state = await create(inputs([v1.backend(100), v2.backend(0)], { canary: "v2" }));
+      const requests = Array.from({ length: 60 }, () => send(`${state.url}/?ms=200`));
+      await sleep(300);
+      await update(state, inputs([v1.backend(50), v2.backend(50)], { canary: "v2" }));
+      const answers = await Promise.all(requests);
+      assert.deepEqual(
+        answers.filter(({ status }) => status !== 200),
+        [],
+      );
+      assert.ok(v2.headers.length >= 15, `${v2.headers.length} of 60 requests`);
+    });
+
+    it("and takes a version's share away at once while requests wait", async () => {
+      const [v1, v2] = await pair();
+      slots = 2;
+      const state = await create(inputs([v1.backend(50), v2.backend(50)], { canary: "v2" }));
+      const requests = Array.from({ length: 60 }, () => send(`${state.url}/?ms=200`));
+      await sleep(300);
+      await update(state, inputs([v1.backend(100), v2.backend(0)], { canary: "v2" }));
+      const had = v2.headers.length;
+      const answers = await Promise.all(requests);
+      assert.ok(answers.every(({ status }) => status === 200));
+      assert.equal(v2.headers.length, had);
+    });
+
     it("from the moment on when its traffic rises, and again after a restart of HAProxy", async () => {
       const [v1, v2] = await pair();
       slots = 3;
