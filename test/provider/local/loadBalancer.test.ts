@@ -647,6 +647,23 @@ describe("the local load balancer", function () {
     });
   });
 
+  describe("repairs what a load balancer lied about", () => {
+    it("a weight that was to fall and did not: the update fails, and the next one brings it about", async () => {
+      const [v1, v2] = await pair();
+      const state = await create(inputs([v1.backend(100), v2.backend(0)], { canary: "v2" }));
+      const close = await lyingAbout("v1", state);
+      const wanted = inputs([v1.backend(50), v2.backend(50)], { canary: "v2" });
+      const failure: unknown = await update(state, wanted).catch((error) => error);
+      await close();
+      assert.ok(failure instanceof PartialFailure);
+      assert.match(failure.message, /does not do it: traffic\/v1 has weight 100, not 50 .* run the update again/);
+      const left = failure.state as LoadBalancerState;
+      assert.ok(type.diff(left, wanted).changes);
+      await update(left, wanted);
+      assert.deepEqual(await weights(), { v1: 50, v2: 50 });
+    });
+  });
+
   /** Puts a fake in the way of the admin socket: it swallows weights of one version and passes all else on. */
   async function lyingAbout(version: string, state: LoadBalancerState): Promise<() => Promise<void>> {
     const real = `${state.adminSocket}.real`;
