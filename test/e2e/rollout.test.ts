@@ -47,9 +47,10 @@ describe("a service on this host", function () {
     }
     const { sent, failed } = load.counts;
     assert.deepEqual(watch.violations, []);
-    assert.ok(watch.samplesPerSecond >= 2.5, `${watch.samplesPerSecond.toFixed(1)} samples a second`);
     assert.ok(sent > requestsPerSecond, `${sent} requests`);
-    assert.equal(failed, 0, JSON.stringify(load.counts));
+    assert.equal(failed, 0, JSON.stringify({ ...load.counts, times: undefined }));
+    // Looks are slow where the host is busy; fewer than this prove nothing.
+    assert.ok(watch.samples >= 20, `${watch.samples} samples, ${watch.samplesPerSecond.toFixed(1)} a second`);
     return result;
   }
 
