@@ -17,6 +17,8 @@ export {
   UpdateFailed,
 } from "./errors";
 export type { ClusterStatus, OnEvent, Outcome, RolloutEvent } from "./events";
+export { type HistoryOptions, history } from "./history";
+export type { PastRollout } from "./pastRollouts";
 export type { Waypoint } from "./plan";
 export { type PlannedWaypoint, type PlanOptions, plan, type RolloutPlan } from "./planCommand";
 export { type RollbackOptions, rollback } from "./rollback";

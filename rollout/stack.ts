@@ -5,6 +5,7 @@ import { identify, signalProcess, waitForEnd } from "../provider/local/process";
 import { resourceTypes } from "../provider/types";
 import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
 import { isOrphan } from "./orphans";
+import { type HistoryEntry, historyEntry } from "./pastRollouts";
 import { type CliResult, type EngineEvent, failureOf, isLocked, killed, type PulumiCli } from "./pulumi";
 
 /** What the last completed update left in the stack. */
@@ -39,6 +40,17 @@ export class Stack {
     if (result.code !== 0) throw failureOf("reading the stack's outputs", result);
     const { rollout, ...outputs } = JSON.parse(result.stdout);
     return { ...outputs, rollout: parseRecord(rollout) };
+  }
+
+  /** Updates of the past, newest first, without secrets; none when there is no such stack. Pages count from 1. */
+  async history({ page, pageSize }: { page: number; pageSize: number }, signal?: AbortSignal): Promise<HistoryEntry[]> {
+    const pages = ["--page", String(page), "--page-size", String(pageSize)];
+    // Stated, because the CLI's default was another once.
+    const result = await this.cli.run(["stack", "history", "--json", "--show-secrets=false", ...pages], signal);
+    signal?.throwIfAborted();
+    if (isMissing(result)) return [];
+    if (result.code !== 0) throw failureOf("reading the stack's history", result);
+    return historyEntry.array().parse(JSON.parse(result.stdout));
   }
 
   async create(signal?: AbortSignal): Promise<void> {

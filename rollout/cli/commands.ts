@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { InvalidInput } from "../../components/problems";
 import { deploy } from "../deploy";
 import { UpdateFailed } from "../errors";
+import { history } from "../history";
 import { plan } from "../planCommand";
 import { openProject, packageRoot } from "../project";
 import { rollback } from "../rollback";
@@ -13,6 +14,7 @@ import { type State, status, wait } from "../status";
 import { supervise } from "../supervise";
 import { terminate } from "../terminate";
 import { outcomeLines, planLines, statusLines } from "./lines";
+import { historyLines } from "./pastLines";
 import { type View, viewFor } from "./views";
 
 /** Flags that every command takes. */
@@ -112,6 +114,12 @@ export async function planCommand(flags: ServiceFlags): Promise<void> {
   const planned = await plan({ ...flags, signal: interruptible() });
   if (flags.json) printJson({ event: "plan", ...planned });
   else print(planLines(planned));
+}
+
+export async function historyCommand(flags: Common & { maxItems: string }): Promise<void> {
+  const rollouts = await history({ ...flags, signal: interruptible() });
+  if (flags.json) for (const rollout of rollouts) printJson({ event: "pastRollout", ...rollout });
+  else print(historyLines(rollouts));
 }
 
 export async function setupCommand(): Promise<void> {

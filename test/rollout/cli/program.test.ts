@@ -14,6 +14,7 @@ const commands: Record<string, string[]> = {
   status: ["--watch", ...common],
   wait: ["--state", "--timeout-s", ...common],
   plan: ["--file", "--canary-percent", "--max-surge-percent", "--in-place", ...common],
+  history: ["--max-items", ...common],
   terminate: common,
   setup: ["--help"],
 };
@@ -93,6 +94,7 @@ describe("The command line", function () {
       const cases = [
         ["wait", "--state", "FINE"],
         ["wait", "--timeout-s", "soon"],
+        ["history", "--max-items", "few"],
         ["deploy", "--file", "none.yaml"],
         ["deploy", "--canary-percent", "101"],
       ];
