@@ -51,7 +51,7 @@ export async function deploy(options: DeployOptions): Promise<CommandResult> {
       ? await change(session, outputs, wanted, clusters, options.retry === true)
       : await deployFirst(session, wanted);
     const { url = "" } = await deployedOutputs(session);
-    emit({ event: "finished", outcome, version, seconds: (Date.now() - began) / 1000 });
+    emit({ event: "finished", outcome, version, url, seconds: (Date.now() - began) / 1000 });
     return { outcome, version, url };
   });
 }

@@ -30,7 +30,8 @@ export type RolloutEvent =
   /** An update is done and the service stands at the waypoint; seconds since the update began. */
   | { event: "reached"; waypoint: Waypoint; seconds: number; primary: ClusterStatus; canary?: ClusterStatus }
   | { event: "unhealthy"; version: string; reason: string }
-  | { event: "finished"; outcome: Outcome; version: string; seconds: number };
+  /** `url`: where the service answers; absent when it was ended. */
+  | { event: "finished"; outcome: Outcome; version: string; url?: string; seconds: number };
 
 /** How a command ended when it did not throw. */
 export type Outcome =

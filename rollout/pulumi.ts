@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { StringDecoder } from "node:string_decoder";
 import { setTimeout as sleep } from "node:timers/promises";
 import { projectVariable } from "../components/nearestProject";
 import { effect } from "../provider/effects";
@@ -151,6 +152,8 @@ export function failureOf(what: string, { stdout, stderr }: CliResult): Error {
 class EventFollower {
   private offset = 0;
   private rest = "";
+  /** Keeps the first bytes of a character whose others are yet to be read. */
+  private readonly decoder = new StringDecoder("utf8");
 
   constructor(
     private readonly file: string,
@@ -173,7 +176,7 @@ class EventFollower {
       do {
         read = readSync(descriptor, buffer, 0, buffer.length, this.offset);
         this.offset += read;
-        this.rest += buffer.toString("utf8", 0, read);
+        this.rest += this.decoder.write(buffer.subarray(0, read));
       } while (read > 0);
     } finally {
       closeSync(descriptor);

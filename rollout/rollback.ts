@@ -33,7 +33,8 @@ export async function rollback(options: RollbackOptions): Promise<CommandResult>
     emit({ event: "started", command: "rollback", service: primary.spec.name, version: primary.name, notices: [] });
     await goBack(session, outputs, maxSurgePercent ?? surge);
     const { url = "" } = await deployedOutputs(session);
-    emit({ event: "finished", outcome: "rolledBack", version: primary.name, seconds: (Date.now() - began) / 1000 });
+    const seconds = (Date.now() - began) / 1000;
+    emit({ event: "finished", outcome: "rolledBack", version: primary.name, url, seconds });
     return { outcome: "rolledBack", version: primary.name, url };
   });
 }

@@ -74,6 +74,10 @@ export async function wait({
       const why = now.problems.length > 0 ? `: ${now.problems.join("; ")}` : "";
       throw new UpdateFailed(`the service is ${now.state} and not ${state} after ${timeoutSeconds} seconds${why}`);
     }
-    await sleep(pollMs, undefined, options.signal === undefined ? {} : { signal: options.signal });
+    await sleep(
+      Math.min(pollMs, end - Date.now()),
+      undefined,
+      options.signal === undefined ? {} : { signal: options.signal },
+    );
   }
 }

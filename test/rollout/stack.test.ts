@@ -161,6 +161,15 @@ describe("Stack", function () {
       assert.equal(statSync(logs).mode & 0o77, 0);
     });
 
+    it("passes characters of several bytes on whole, wherever a read of the log ends", async () => {
+      // Characters of 3 bytes, and reads of 2 to the power of 16: one of any three reads ends within one.
+      const events: EngineEvent[] = [{ diagnosticEvent: { message: "€".repeat(100_000), severity: "info" } }];
+      const { stack } = stackOf({ up: [{ events }] });
+      const seen: EngineEvent[] = [];
+      await stack.update({ message: "m", onEvent: (event) => seen.push(event) });
+      assert.deepEqual(seen, events);
+    });
+
     it("looks at what runs before it only when asked to", async () => {
       const { cli, stack } = stackOf({});
       await stack.update({ message: "first" });
