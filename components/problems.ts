@@ -18,7 +18,7 @@ export class InvalidInput extends Error {
   /** @param what - names the input in the message: "service", "stack config", "command line" */
   constructor(
     readonly problems: Problem[],
-    what = "input",
+    readonly what = "input",
   ) {
     const count = problems.length === 1 ? "1 problem" : `${problems.length} problems`;
     super(
@@ -28,6 +28,41 @@ export class InvalidInput extends Error {
 
   static isInstance(error: unknown): error is InvalidInput {
     return error instanceof Error && error.name === "InvalidInput";
+  }
+}
+
+/** Collects the problems of inputs that are checked one after the other, so that one error tells them all. */
+export class ProblemList {
+  private readonly errors: InvalidInput[] = [];
+
+  /** What the check gives, or undefined after noting its problems, but for those that `known` says are told already. */
+  of<T>(check: () => T, known: (problem: Problem) => boolean = () => false): T | undefined {
+    try {
+      return check();
+    } catch (error) {
+      this.note(error, known);
+      return undefined;
+    }
+  }
+
+  async later<T>(checked: Promise<T>): Promise<T | undefined> {
+    return checked.catch((error: unknown) => {
+      this.note(error, () => false);
+      return undefined;
+    });
+  }
+
+  /** Throws what was noted: an input alone under its own name. */
+  throwAny(): void {
+    const [only, ...more] = this.errors;
+    if (only === undefined) return;
+    throw more.length === 0 ? only : new InvalidInput(this.errors.flatMap(({ problems }) => problems));
+  }
+
+  private note(error: unknown, known: (problem: Problem) => boolean): void {
+    if (!InvalidInput.isInstance(error)) throw error;
+    const problems = error.problems.filter((problem) => !known(problem));
+    if (problems.length > 0) this.errors.push(new InvalidInput(problems, error.what));
   }
 }
 

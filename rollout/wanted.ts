@@ -1,5 +1,6 @@
+import { type Problem, ProblemList } from "../components/problems";
 import type { Version } from "../components/record";
-import { parseRolloutFlags, parseStackConfig, type StackConfig } from "../components/stackConfig";
+import { parseRolloutFlags, parseStackConfig, type RolloutSettings, type StackConfig } from "../components/stackConfig";
 import { describeVersion } from "../components/version";
 import type { Session } from "./session";
 import { readServiceFile, type ServiceSource, sourceOf } from "./source";
@@ -26,29 +27,46 @@ export interface Wanted {
   config: StackConfig;
 }
 
-/** Reads and checks what is wanted; throws InvalidInput with all problems before anything changes. */
+/** Reads and checks what is wanted; throws one InvalidInput with all problems before anything changes. */
 export async function readWanted(session: Session, options: WantedOptions): Promise<Wanted> {
   const { project, config } = session;
-  const flags = parseRolloutFlags({
-    canaryPercent: text(options.canaryPercent),
-    maxSurgePercent: text(options.maxSurgePercent),
-    inPlace: options.inPlace,
-  });
-  const current = config.read();
-  const source = sourceFrom(session, options, current.service);
+  const problems = new ProblemList();
+  const flags = problems.of(() =>
+    parseRolloutFlags({
+      canaryPercent: text(options.canaryPercent),
+      maxSurgePercent: text(options.maxSurgePercent),
+      inPlace: options.inPlace,
+    }),
+  );
+  const current = problems.of(() => config.read());
   const own = options.file === undefined && options.service === undefined;
-  const stackConfig = parseStackConfig({
+  // A config without a service, or that cannot be read, has its own words for that.
+  const given = !own || current?.service !== undefined;
+  const source = given ? problems.of(() => sourceFrom(session, options, current?.service)) : undefined;
+  const told = ({ path }: Problem) => given && source === undefined && path === "rayshift:service";
+  const stackConfig = current && problems.of(() => parseStackConfig(asWanted(current, flags, source, own)), told);
+  const version = source && (await problems.later(describeVersion(source.spec, project.folder)));
+  problems.throwAny();
+  return { source: source!, version: version!, config: stackConfig! };
+}
+
+/** The stack's config as it would be; flags and a service with problems are left out, they are told already. */
+function asWanted(
+  current: Record<string, string>,
+  flags: RolloutSettings | undefined,
+  source: ServiceSource | undefined,
+  own: boolean,
+): Record<string, string | undefined> {
+  return {
     ...current,
     waypoint: undefined,
     workingDirDigest: undefined,
-    service: JSON.stringify(source.written),
+    service: source && JSON.stringify(source.written),
     // A split that is held is left by a deploy that names none; a service without a file is wanted as the config says.
-    canaryPercent: text(flags.canaryPercent) ?? (own ? current.canaryPercent : undefined),
-    maxSurgePercent: text(flags.maxSurgePercent) ?? (flags.inPlace === true ? undefined : current.maxSurgePercent),
-    inPlace: text(flags.inPlace),
-  });
-  const version = await describeVersion(source.spec, project.folder);
-  return { source, version, config: stackConfig };
+    canaryPercent: text(flags?.canaryPercent) ?? (own ? current.canaryPercent : undefined),
+    maxSurgePercent: text(flags?.maxSurgePercent) ?? (flags?.inPlace === true ? undefined : current.maxSurgePercent),
+    inPlace: text(flags?.inPlace),
+  };
 }
 
 /** The config that a version is deployed with. Its folder's content is pinned: what changes there later is another version. */
@@ -62,7 +80,7 @@ export function configFor({ source, version }: Wanted): Record<string, unknown> 
   };
 }
 
-function sourceFrom({ project }: Session, { file, service }: WantedOptions, configured = "{}"): ServiceSource {
+function sourceFrom({ project }: Session, { file, service }: WantedOptions, configured = ""): ServiceSource {
   if (file !== undefined) return readServiceFile(file, project.folder);
   return sourceOf(service ?? parsed(configured), project.folder, project.folder);
 }

@@ -51,6 +51,7 @@ export function program(): Command {
     .option("--once", "look once and end: 0 when all is well, 3 or 4 when it was rolled back")
     .option("--interval-s <seconds>", "between two looks", "15")
     .action(async (flags) => (await import("./commands.js")).superviseCommand(flags));
+
   common(root.command("history"), "past rollouts, newest first, and why those that were taken back were")
     .option("-n, --max-items <count>", "how many rollouts at most", "10")
     .action(async (flags) => (await import("./commands.js")).historyCommand(flags));

@@ -126,6 +126,44 @@ describe("readWanted", () => {
     assert.equal(paths.length, 4, String(paths));
   });
 
+  it("names the problems of flags, config and service in one error, each once", async () => {
+    configure({ service, port: 0, colour: "red" });
+    const broken = { name: "words", applications: [{ import_path: 1 }] };
+    const paths = await problemsOf({ service: broken, canaryPercent: "101", maxSurgePercent: "0" });
+    assert.deepEqual(paths.sort(), [
+      "--canary-percent",
+      "--max-surge-percent",
+      "applications[0].import_path",
+      "rayshift:colour",
+      "rayshift:port",
+    ]);
+    const missing = join(folder, "none.yaml");
+    assert.deepEqual((await problemsOf({ file: missing, canaryPercent: "101" })).sort(), [
+      "--canary-percent",
+      "--file",
+      "rayshift:colour",
+      "rayshift:port",
+    ]);
+    const nowhere = { ...service, working_dir: "./none" };
+    assert.deepEqual((await problemsOf({ service: nowhere })).sort(), [
+      "rayshift:colour",
+      "rayshift:port",
+      "working_dir",
+    ]);
+  });
+
+  it("says that there is no service where none is named anywhere", async () => {
+    configure({ port: 0 });
+    assert.deepEqual((await problemsOf({})).sort(), ["rayshift:port", "rayshift:service"]);
+  });
+
+  it("names a config file that cannot be read beside what else is wrong", async () => {
+    writeFileSync(file(), "config: [");
+    const paths = await problemsOf({ canaryPercent: "101" });
+    assert.equal(paths[0], "--canary-percent");
+    assert.deepEqual([...new Set(paths.slice(1))], [file()]);
+  });
+
   it("names all problems of a service together", async () => {
     const paths = await problemsOf({ service: { name: "words", applications: [{ import_path: 1 }], max_surge: 3 } });
     assert.ok(paths.includes("applications[0].import_path"), String(paths));

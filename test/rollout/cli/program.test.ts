@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { program } from "../../../rollout/cli/program";
 import { packageRoot } from "../../../rollout/project";
@@ -9,11 +9,12 @@ import { FakePulumi, noStack } from "../fakePulumi";
 const common = ["--stack", "--folder", "--json", "--help"];
 
 const commands: Record<string, string[]> = {
-  deploy: ["--file", "--canary-percent", "--max-surge-percent", "--in-place", ...common],
+  deploy: ["--file", "--canary-percent", "--max-surge-percent", "--in-place", "--retry", ...common],
   rollback: ["--max-surge-percent", ...common],
   status: ["--watch", ...common],
   wait: ["--state", "--timeout-s", ...common],
   plan: ["--file", "--canary-percent", "--max-surge-percent", "--in-place", ...common],
+  supervise: ["--once", "--interval-s", ...common],
   history: ["--max-items", ...common],
   terminate: common,
   setup: ["--help"],
@@ -98,6 +99,8 @@ describe("The command line", function () {
         ["deploy", "--file", "none.yaml"],
         ["deploy", "--canary-percent", "101"],
       ];
+      const configured = 'config: {"rayshift:service": {name: words, applications: [{import_path: "app:app"}]}}\n';
+      writeFileSync(join(cli.folder, "Pulumi.dev.yaml"), configured);
       for (const args of cases) {
         const { code, out, err } = await run(...args);
         assert.deepEqual([code, out], [2, ""], err);
