@@ -1,24 +1,33 @@
 import { existsSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { isDeepStrictEqual } from "node:util";
 import { type Document, isMap, parseDocument } from "yaml";
 import { InvalidInput } from "../components/problems";
 import { effectNow } from "../provider/effects";
 import type { Project } from "./project";
+import { hasSecrets, SecretConfig } from "./secretConfig";
 
 /**
  * The stack's config file. Edits keep comments and the order of keys, and take effect whole or not at all: the file is
- * replaced by a rename.
+ * replaced by a rename. A value that is encrypted, whole or in part, is read in clear and stays encrypted.
  */
 export class ConfigFile {
-  constructor(private readonly project: Project) {}
+  private readonly secrets: SecretConfig;
+
+  /** @param environment of the CLI, which is asked for what is encrypted */
+  constructor(
+    private readonly project: Project,
+    environment: NodeJS.ProcessEnv = process.env,
+  ) {
+    this.secrets = new SecretConfig(project, environment);
+  }
 
   /** The values of the project's namespace by bare key, as an update's program gets them: objects as JSON text. */
   read(): Record<string, string> {
-    const config = (this.load().toJS() as { config?: Record<string, unknown> } | null)?.config ?? {};
     const prefix = `${this.project.name}:`;
     return Object.fromEntries(
-      Object.entries(config)
+      Object.entries(configOf(this.load()))
         .filter(([key]) => key.startsWith(prefix))
-        .map(([key, value]) => [key.slice(prefix.length), typeof value === "string" ? value : JSON.stringify(value)]),
+        .map(([key, value]) => [key.slice(prefix.length), this.clear(key, value)]),
     );
   }
 
@@ -33,13 +42,22 @@ export class ConfigFile {
     if (text !== undefined && text !== this.text()) this.write(text);
   }
 
-  /** Sets keys, and removes those whose value is undefined. Does nothing where the file says so already. */
+  /**
+   * Sets keys, and removes those whose value is undefined. Does nothing where the file says so already. A value that takes
+   * the place of an encrypted one is encrypted.
+   */
   edit(values: Record<string, unknown>): void {
     const document = this.load();
     const before = textOf(document);
     for (const [key, value] of Object.entries(values)) {
-      const path = ["config", `${this.project.name}:${key}`];
+      const name = `${this.project.name}:${key}`;
+      const path = ["config", name];
+      const present = configOf(document)[name];
       if (value === undefined) document.deleteIn(path);
+      else if (hasSecrets(present)) {
+        if (isDeepStrictEqual(parsed(this.clear(name, present)), parsed(textOfValue(value)))) continue;
+        document.setIn(path, document.createNode(this.secrets.encrypted(name, textOfValue(value), before)));
+      }
       // A plain value goes into the node that is there, which keeps the comment beside it.
       else if (JSON.stringify(document.getIn(path)) !== JSON.stringify(value)) {
         document.setIn(path, typeof value === "object" ? document.createNode(value) : value);
@@ -48,6 +66,11 @@ export class ConfigFile {
     const after = textOf(document);
     if (after === before) return;
     this.write(after);
+  }
+
+  private clear(key: string, value: unknown): string {
+    if (!hasSecrets(value)) return textOfValue(value);
+    return this.secrets.decrypted(configOf(this.load()))[key] ?? "";
   }
 
   private write(text: string): void {
@@ -83,3 +106,17 @@ export class ConfigFile {
 
 /** Long values stay on their lines. */
 const textOf = (document: Document) => document.toString({ lineWidth: 0 });
+
+const textOfValue = (value: unknown) => (typeof value === "string" ? value : JSON.stringify(value));
+
+function configOf(document: Document): Record<string, unknown> {
+  return (document.toJS() as { config?: Record<string, unknown> } | null)?.config ?? {};
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

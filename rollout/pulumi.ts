@@ -80,7 +80,7 @@ export class PulumiCli {
       return { code, ...output };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-      throw new Refused("the Pulumi CLI was not found: run `npx rayshift setup` (or `npm run setup` in a clone)");
+      throw cliMissing();
     } finally {
       signal?.removeEventListener("abort", cancel);
       clearTimeout(insist);
@@ -133,6 +133,9 @@ function removeDeadLogs(folder: string): void {
     if (pid !== undefined && identify(Number(pid)) === undefined) rmSync(join(folder, name), { force: true });
   }
 }
+
+export const cliMissing = () =>
+  new Refused("the Pulumi CLI was not found: run `npx rayshift setup` (or `npm run setup` in a clone)");
 
 export const isLocked = ({ stderr, stdout }: CliResult) => /currently locked by/.test(stderr + stdout);
 

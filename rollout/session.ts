@@ -53,7 +53,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     project,
     changed: false,
     environment,
-    config: new ConfigFile(project),
+    config: new ConfigFile(project, environment),
     stack: new Stack(new PulumiCli(project, environment)),
     emit: options.onEvent ?? (() => {}),
     signal: options.signal ?? new AbortController().signal,
