@@ -5,6 +5,7 @@ import type { RolloutRecord } from "../components/record";
 import { deployedOutputs, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
 import { Refused, RolledBack } from "./errors";
 import type { Outcome } from "./events";
+import { changesInPlace } from "./inPlace";
 import { inspect } from "./inspect";
 import { primaryOnly } from "./plan";
 import { giveUp, goBack } from "./return";
@@ -101,7 +102,7 @@ async function change(
 }
 
 /** What the program would refuse is said before the config changes. */
-function refuse({ rollout }: Deployed, { source, version, config }: Wanted, retry: boolean): void {
+export function refuse({ rollout }: Deployed, { source, version, config }: Wanted, retry: boolean): void {
   if (source.spec.name !== rollout.primary.spec.name) {
     throw new Refused(
       `this stack runs the service ${rollout.primary.spec.name}, and a service keeps its name. Deploy ${source.spec.name} to ` +
@@ -131,7 +132,10 @@ async function keep(session: Session, deployed: Deployed, wanted: Wanted, cluste
 }
 
 async function updateInPlace(session: Session, deployed: Deployed, wanted: Wanted): Promise<Outcome> {
-  if (wanted.version.digest === deployed.rollout.primary.digest) return "unchanged";
+  const { version } = wanted;
+  const { primary } = deployed.rollout;
+  if (version.digest === primary.digest) return "unchanged";
+  session.emit({ event: "changes", version: version.name, changes: changesInPlace(primary, version) });
   session.config.edit({ ...configFor(wanted), inPlace: true });
   await settleAt(session, deployed, `${wanted.version.name} in place`);
   session.config.edit({ inPlace: undefined });

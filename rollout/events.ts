@@ -1,3 +1,4 @@
+import type { Change } from "../provider/serve/changes";
 import type { Waypoint } from "./plan";
 
 /** Which command of the driver an event belongs to. */
@@ -24,6 +25,8 @@ export type RolloutEvent =
   | { event: "notice"; message: string }
   /** The waypoints that are to come, from where the service stands. */
   | { event: "planned"; waypoints: Waypoint[]; peakCapacity: number }
+  /** What an update in place is about to do to the replicas of each deployment. */
+  | { event: "changes"; version: string; changes: Change[] }
   | { event: "update"; message: string; waypoint?: Waypoint }
   | { event: "progress"; resource: string; message: string }
   | { event: "status"; primary: ClusterStatus; canary?: ClusterStatus }

@@ -6,6 +6,7 @@ export { serviceFromStackConfig } from "../components/program";
 export type { Phase, PlacedVersion, RolloutRecord, Version } from "../components/record";
 export { Service, type ServiceArgs } from "../components/service";
 export type { Target, TargetSettings } from "../components/target";
+export type { Change } from "../provider/serve/changes";
 export { type CommandResult, type DeployOptions, deploy } from "./deploy";
 export {
   DeadlinePassed,
@@ -19,6 +20,7 @@ export {
 export type { ClusterStatus, OnEvent, Outcome, RolloutEvent } from "./events";
 export { type HistoryOptions, history } from "./history";
 export type { PastRollout } from "./pastRollouts";
+export type { Range } from "./peaks";
 export type { Waypoint } from "./plan";
 export { type PlannedWaypoint, type PlanOptions, plan, type RolloutPlan } from "./planCommand";
 export { type RollbackOptions, rollback } from "./rollback";

@@ -1,111 +1,171 @@
-import type { ServiceSpec } from "../components/serviceSpec";
+import { place } from "../components/placement";
+import type { PlacedVersion } from "../components/record";
+import type { Change } from "../provider/serve/changes";
 import { getApplications } from "../provider/serve/dashboard";
-import { deploymentsOf } from "../provider/serve/observation";
+import type { Observation } from "../provider/serve/observation";
+import { refuse } from "./deploy";
+import { changesInPlace } from "./inPlace";
 import { inspect } from "./inspect";
-import { type Goal, type PlannedUpdate, planSummary, traversed, type Waypoint } from "./plan";
-import { worstCaseReplicas } from "./replicas";
+import { demandsOf, type Peak, peakOf, type Range } from "./peaks";
+import { type Goal, type PlannedUpdate, planSummary, primaryOnly, traversed, type Waypoint } from "./plan";
 import { type Deployed, isDeployed, openSession, type SessionOptions } from "./session";
-import { readWanted, type WantedOptions } from "./wanted";
+import { readWanted, type Wanted, type WantedOptions } from "./wanted";
 
-export interface PlanOptions extends SessionOptions, WantedOptions {}
+export interface PlanOptions extends SessionOptions, WantedOptions {
+  /** As for `deploy`. */
+  retry?: boolean | undefined;
+}
 
 export interface PlannedWaypoint extends PlannedUpdate {
-  /** Most replicas of both clusters together at any instant of the update, every count rounded up. */
-  peakReplicas: number;
+  /**
+   * Most replicas of both clusters together at any instant of the update, every count rounded up; absent where the code
+   * alone says how many there are.
+   */
+  peakReplicas?: Range;
 }
 
 /** What a deploy would do; nothing is changed. */
 export interface RolloutPlan {
+  /** `rollbackFirst`: of another version than those of the rollout that is under way. */
   kind: "firstDeploy" | "unchanged" | "inPlace" | "rollout" | "rollbackFirst";
   version: string;
   from: Waypoint;
+  /** Of the way back that comes first; none unless the kind is `rollbackFirst`. */
+  back: PlannedWaypoint[];
+  /** Of the rollout; none where no other version than the present primary is wanted. */
   waypoints: PlannedWaypoint[];
   /** Percent of one cluster's steady state. */
   peakCapacity: number;
-  peakReplicas: number;
-  /** Absent where a replica's GPUs are set in code, so that the spec does not show them. */
-  peakGpus?: number;
+  /** Absent where the code alone says how many replicas there are. */
+  peakReplicas?: Range;
+  /** Absent also where a replica's GPUs are set in code, so that the spec does not show them. */
+  peakGpus?: Range;
   /** Whether an update follows that ends the old version's cluster. */
   completes: boolean;
+  /** What becomes of the replicas; only of the kind `inPlace`. */
+  changes?: Change[];
   notices: string[];
 }
 
-/** The waypoints that a deploy of the same options would walk, from what runs now. */
-export async function plan(options: PlanOptions): Promise<RolloutPlan> {
+/**
+ * The waypoints that a deploy of the same options would walk, from what runs now.
+ *
+ * @throws InvalidInput, Refused or Refusal as the deploy would
+ */
+export async function plan({ retry = false, ...options }: PlanOptions): Promise<RolloutPlan> {
   const session = await openSession(options);
-  const { version, config } = await readWanted(session, options);
+  const wanted = await readWanted(session, options);
   const outputs = await session.stack.outputs(session.signal);
-  const standing = isDeployed(outputs) ? outputs : undefined;
-  const from = standing ? (await inspect(standing.rollout, standing.targets, session.signal)).at : nothing;
-  const kind = kindOf(standing, version.digest, config.inPlace === true);
-  const running = standing === undefined ? {} : await fullReplicas(standing);
-  const full = { primary: Object.values(running), canary: Object.values(declaredReplicas(config.service, running)) };
-  const common = { kind, version: version.name, from, notices: config.notices };
-  if (kind !== "rollout") {
-    const peakReplicas = total(kind === "firstDeploy" ? full.canary : full.primary);
-    const peakCapacity = kind === "rollbackFirst" ? from.primaryCapacity + from.canaryCapacity : 100;
-    return { ...common, waypoints: [], peakCapacity, peakReplicas, completes: false };
-  }
-  const surge = config.maxSurgePercent ?? standing?.rollout.surge;
-  const goal: Goal = { kind: "split", traffic: config.canaryPercent ?? 100, surge };
-  const { updates, peakCapacity, completes } = planSummary(from, goal);
-  const waypoints = updates.map((update, index) => {
-    const before = updates[index - 1]?.waypoint ?? from;
-    return { ...update, peakReplicas: worstCaseReplicas(full, traversed(before, update.waypoint)) };
-  });
-  const peakReplicas = Math.max(total(full.primary), ...waypoints.map((waypoint) => waypoint.peakReplicas));
-  const gpus = gpusPerReplica(config.service);
+  if (!isDeployed(outputs)) return planFirst(wanted);
+  refuse(outputs, wanted, retry);
+  const { at: from } = await inspect(outputs.rollout, outputs.targets, session.signal);
+  return planChange(wanted, outputs, from, await observe(outputs, session.signal));
+}
+
+function planFirst({ version, config }: Wanted): RolloutPlan {
+  const { notices } = place(config, version, undefined, new Date());
+  const peak = peakOf({ primary: demandsOf(version.spec, "primary", undefined), canary: [] }, [primaryOnly]);
   return {
-    ...common,
-    waypoints,
-    peakCapacity,
-    peakReplicas,
-    ...(gpus === undefined ? {} : { peakGpus: gpus * peakReplicas }),
-    completes,
+    kind: "firstDeploy",
+    version: version.name,
+    from: { ...primaryOnly, primaryCapacity: 0 },
+    ...alone(peak),
+    notices: [...config.notices, ...notices],
   };
 }
 
-const nothing: Waypoint = { primaryCapacity: 0, canaryCapacity: 0, canaryTraffic: 0 };
-const total = (counts: number[]) => counts.reduce((sum, count) => sum + count, 0);
-
-function kindOf(standing: Deployed | undefined, digest: string, inPlace: boolean): RolloutPlan["kind"] {
-  if (standing === undefined) return "firstDeploy";
-  const { primary, canary } = standing.rollout;
-  if (inPlace) return "inPlace";
-  if (canary !== undefined && digest !== canary.digest) return "rollbackFirst";
-  return digest === primary.digest ? "unchanged" : "rollout";
+/** What runs of each role; undefined for a cluster that does not answer. */
+interface Observed {
+  primary: Observation | undefined;
+  canary: Observation | undefined;
 }
 
-/** Replicas at 100% of every deployment that runs, by application and deployment. */
-async function fullReplicas({ rollout, targets }: Deployed): Promise<Record<string, number>> {
-  const address = targets.clusters[rollout.primary.cluster];
-  if (address === undefined) return {};
-  const observation = await getApplications(address);
-  return Object.fromEntries(
-    deploymentsOf(observation).map(({ application, deployment, observed }) => [
-      `${application}/${deployment}`,
-      observed.full,
-    ]),
-  );
+async function observe({ rollout, targets }: Deployed, signal: AbortSignal): Promise<Observed> {
+  const ask = async (version: PlacedVersion | undefined) => {
+    const address = version && targets.clusters[version.cluster];
+    return address && getApplications(address, signal).catch(() => undefined);
+  };
+  const [primary, canary] = await Promise.all([ask(rollout.primary), ask(rollout.canary)]);
+  return { primary, canary };
 }
 
-/** Counts of the spec, and for deployments whose counts are set in code those of the version that runs. */
-function declaredReplicas(spec: ServiceSpec, running: Record<string, number>): Record<string, number> {
-  const counts = { ...running };
-  for (const application of spec.applications) {
-    for (const deployment of application.deployments) {
-      const { num_replicas: fixed, autoscaling_config: scaling } = deployment;
-      const count = typeof fixed === "number" ? fixed : (scaling?.initial_replicas ?? scaling?.min_replicas);
-      if (typeof count === "number") counts[`${application.name}/${deployment.name}`] = count;
-    }
+function planChange({ version, config }: Wanted, { rollout }: Deployed, from: Waypoint, runs: Observed): RolloutPlan {
+  const { primary, canary } = rollout;
+  const common = { version: version.name, from, notices: config.notices };
+  const wantedDemands = (role: "primary" | "canary") =>
+    // What the code declares for a version that does not run yet is taken to be what the running one's does.
+    demandsOf(version.spec, role, version.digest === canary?.digest ? runs.canary : runs.primary);
+  const primaryDemands = demandsOf(primary.spec, "primary", runs.primary);
+  const same = version.digest === primary.digest;
+  if (config.inPlace === true && !same) {
+    const peak = peakOf({ primary: wantedDemands("primary"), canary: [] }, [primaryOnly]);
+    return { ...common, kind: "inPlace", ...alone(peak), changes: changesInPlace(primary, version) };
   }
-  return counts;
+  if (same && canary === undefined) {
+    return { ...common, kind: "unchanged", ...alone(peakOf({ primary: primaryDemands, canary: [] }, [primaryOnly])) };
+  }
+  const surge = config.maxSurgePercent ?? rollout.surge;
+  const goal: Goal = { kind: "split", traffic: config.canaryPercent ?? 100, surge };
+  const demands = { primary: primaryDemands, canary: wantedDemands("canary") };
+  if (canary === undefined || version.digest === canary.digest) {
+    const walk = walkOf(from, goal, demands);
+    return {
+      ...common,
+      kind: "rollout",
+      back: [],
+      waypoints: walk.waypoints,
+      ...peaksOf(walk),
+      completes: walk.completes,
+    };
+  }
+  const rejected = { primary: primaryDemands, canary: demandsOf(canary.spec, "canary", runs.canary) };
+  const back = walkOf(from, { kind: "rollback", surge }, rejected);
+  const kind = "rollbackFirst";
+  if (same) return { ...common, kind, back: back.waypoints, waypoints: [], ...peaksOf(back), completes: false };
+  // Once it is back, no surge but that of the config is known.
+  const walk = walkOf(primaryOnly, { ...goal, surge: config.maxSurgePercent }, demands);
+  const { waypoints, completes } = walk;
+  return { ...common, kind, back: back.waypoints, waypoints, ...peaksOf(back, walk), completes };
 }
 
-/** The same number for every deployment, or undefined where that cannot be known from the spec. */
-function gpusPerReplica(spec: ServiceSpec): number | undefined {
-  const deployments = spec.applications.flatMap((application) => application.deployments);
-  const counts = deployments.map(({ ray_actor_options: options }) => options?.num_gpus);
-  const [first] = counts;
-  return typeof first === "number" && counts.every((count) => count === first) ? first : undefined;
+interface Walk {
+  waypoints: PlannedWaypoint[];
+  completes: boolean;
+  peakCapacity: number;
+  peak: Peak | undefined;
+}
+
+function walkOf(from: Waypoint, goal: Goal, demands: Parameters<typeof peakOf>[0]): Walk {
+  const { updates, peakCapacity, completes } = planSummary(from, goal);
+  const instants = updates.map(({ waypoint }, index) => traversed(updates[index - 1]?.waypoint ?? from, waypoint));
+  const waypoints = updates.map((update, index) => {
+    const peakReplicas = peakOf(demands, instants[index]!)?.replicas;
+    return { ...update, ...(peakReplicas === undefined ? {} : { peakReplicas }) };
+  });
+  return { waypoints, completes, peakCapacity, peak: peakOf(demands, [from, ...instants.flat()]) };
+}
+
+type Peaks = Pick<RolloutPlan, "peakCapacity" | "peakReplicas" | "peakGpus">;
+
+function peaksOf(...walks: Walk[]): Peaks {
+  const most = (ranges: (Range | undefined)[]): Range | undefined =>
+    ranges.every((range) => range !== undefined)
+      ? {
+          least: Math.max(...ranges.map(({ least }) => least)),
+          most: Math.max(...ranges.map((range) => range.most)),
+        }
+      : undefined;
+  const peakReplicas = most(walks.map(({ peak }) => peak?.replicas));
+  const peakGpus = most(walks.map(({ peak }) => peak?.gpus));
+  return {
+    peakCapacity: Math.max(...walks.map(({ peakCapacity }) => peakCapacity)),
+    ...(peakReplicas === undefined ? {} : { peakReplicas }),
+    ...(peakGpus === undefined ? {} : { peakGpus }),
+  };
+}
+
+/** Of one cluster, whole. */
+function alone(peak: Peak | undefined): Peaks & Pick<RolloutPlan, "back" | "waypoints" | "completes"> {
+  const walk = { waypoints: [], completes: false, peakCapacity: 100, peak };
+  return { back: [], waypoints: [], completes: false, ...peaksOf(walk) };
 }

@@ -4,8 +4,6 @@
  * capacities are integers, so that n * capacity / 100 is exact.
  */
 
-import type { Waypoint } from "./plan";
-
 /** How many replicas Ray Serve runs of `count` at `target_capacity` percent. */
 export function rayReplicas(count: number, capacity: number): number {
   if (count === 0 || capacity === 0) {
@@ -43,22 +41,4 @@ export interface RunningDeployment {
 export function servableTraffic(deployments: readonly RunningDeployment[]): number {
   const limits = deployments.filter((d) => d.full > 0).map((d) => Math.floor((100 * d.running) / d.full));
   return Math.min(100, ...limits);
-}
-
-/** Replicas of each deployment at 100% capacity (max_replicas where it scales by itself), version by version. */
-export interface FullReplicas {
-  readonly primary: readonly number[];
-  readonly canary: readonly number[];
-}
-
-/** The most replicas that both clusters together run at any of the given instants. */
-export function worstCaseReplicas(full: FullReplicas, instants: readonly Waypoint[]): number {
-  const totals = instants.map(
-    (at) => replicasOf(full.primary, at.primaryCapacity) + replicasOf(full.canary, at.canaryCapacity),
-  );
-  return Math.max(0, ...totals);
-}
-
-function replicasOf(counts: readonly number[], capacity: number): number {
-  return counts.reduce((sum, count) => sum + roundedUpReplicas(count, capacity), 0);
 }

@@ -13,8 +13,9 @@ import type { SessionOptions } from "../session";
 import { type State, status, wait } from "../status";
 import { supervise } from "../supervise";
 import { terminate } from "../terminate";
-import { outcomeLines, planLines, statusLines } from "./lines";
+import { outcomeLines, statusLines } from "./lines";
 import { historyLines } from "./pastLines";
+import { planLines } from "./planLines";
 import { type View, viewFor } from "./views";
 
 /** Flags that every command takes. */

@@ -2,8 +2,8 @@ import { stripVTControlCharacters } from "node:util";
 import type { CommandResult } from "../deploy";
 import type { ClusterStatus, RolloutEvent } from "../events";
 import { describeWaypoint, type Waypoint } from "../plan";
-import type { RolloutPlan } from "../planCommand";
 import type { ServiceStatus } from "../status";
+import { changeLines } from "./planLines";
 
 /** Text for people, without control characters: for pipes, logs and CI. */
 
@@ -62,6 +62,11 @@ function textsOf(event: RolloutEvent): string[] {
         : [
             `waypoints (primary capacity, canary capacity, canary traffic): ${event.waypoints.map(shortly).join(" ")}, peak ${event.peakCapacity}%`,
           ];
+    case "changes":
+      return [
+        `${event.version} changes in place of the running version:`,
+        ...changeLines(event.changes).map((line) => `  ${line}`),
+      ];
     case "update":
       return [`update: ${event.message}`];
     case "progress":
@@ -90,30 +95,6 @@ export function statusLines(now: ServiceStatus): string[] {
     ...plainLines(now.problems.map((problem) => `problem: ${problem}`)),
   ];
 }
-
-export function planLines(planned: RolloutPlan): string[] {
-  const { kind, version, waypoints, peakCapacity, peakReplicas, peakGpus } = planned;
-  const notices = planned.notices.map((text) => `note: ${text}`);
-  const peaks = `peak: ${peakCapacity}% capacity, ${peakReplicas} replicas${peakGpus === undefined ? "" : `, ${peakGpus} GPUs`}`;
-  if (kind !== "rollout") return [...notices, kindLine[kind](version), peaks];
-  const steps = waypoints.map(
-    ({ waypoint, peakReplicas: replicas, rollbackSpeed, rollbackUpdates }, index) =>
-      `${String(index + 1).padStart(3)}  ${describeWaypoint(waypoint)}; up to ${replicas} replicas; back ` +
-      `${rollbackSpeed === "traffic-first" ? "at once" : `by waypoints, ${rollbackUpdates} update${rollbackUpdates === 1 ? "" : "s"}`}`,
-  );
-  const last = planned.completes
-    ? [`${String(waypoints.length + 1).padStart(3)}  ${version} is the primary, the old cluster ends`]
-    : [];
-  return [...notices, `roll out ${version} from ${describeWaypoint(planned.from)}:`, ...steps, ...last, peaks];
-}
-
-const kindLine = {
-  firstDeploy: (version: string) => `first deploy of ${version}: one cluster, all the traffic`,
-  unchanged: (version: string) => `${version} runs already: nothing to do`,
-  inPlace: (version: string) => `${version} in place of the running version's applications, on the same cluster`,
-  rollbackFirst: (version: string) =>
-    `the rollout that is under way is taken back first; then ${version}, if it is not the primary`,
-};
 
 export function outcomeLines({ outcome, version, url }: CommandResult, { stack }: { stack: string }): string[] {
   const flag = stack === "dev" ? "" : ` -s ${stack}`;

@@ -45,6 +45,7 @@ export function program(): Command {
     .option("--canary-percent <percent>", "as for deploy")
     .option("--max-surge-percent <percent>", "as for deploy")
     .option("-i, --in-place", "as for deploy")
+    .option("--retry", "as for deploy")
     .action(async (flags) => (await import("./commands.js")).planCommand(flags));
 
   common(root.command("supervise"), "enforce deadline and health of a rollout that is held; for cron, CI or a service")

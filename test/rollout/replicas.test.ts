@@ -1,12 +1,5 @@
 import assert from "node:assert/strict";
-import { primaryOnly, traversed, type Waypoint, walk } from "../../rollout/plan";
-import {
-  countToSend,
-  rayReplicas,
-  roundedUpReplicas,
-  servableTraffic,
-  worstCaseReplicas,
-} from "../../rollout/replicas";
+import { countToSend, rayReplicas, roundedUpReplicas, servableTraffic } from "../../rollout/replicas";
 
 const counts = Array.from({ length: 201 }, (_, n) => n);
 const capacities = Array.from({ length: 101 }, (_, c) => c);
@@ -128,25 +121,5 @@ describe("servableTraffic", () => {
         assert.ok(servableTraffic([{ full, running }]) >= c, `${full} at ${c}%`);
       }
     }
-  });
-});
-
-describe("worstCaseReplicas", () => {
-  const at = (primaryCapacity: number, canaryCapacity: number): Waypoint => ({
-    primaryCapacity,
-    canaryCapacity,
-    canaryTraffic: 0,
-  });
-
-  it("counts both clusters, every deployment rounded up", () => {
-    assert.equal(worstCaseReplicas({ primary: [7, 1], canary: [3] }, [at(50, 30)]), 4 + 1 + 1);
-  });
-
-  it("is the worst of the instants", () => {
-    const full = { primary: [8], canary: [8] };
-    const to = walk(primaryOnly, { kind: "split", traffic: 100, surge: 50 });
-    const instants = [primaryOnly, ...to].flatMap((from, index) => traversed(from, to[index] ?? from));
-    assert.equal(worstCaseReplicas(full, instants), 12);
-    assert.equal(worstCaseReplicas(full, []), 0);
   });
 });

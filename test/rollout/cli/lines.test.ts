@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
-import { clusterLine, eventLines, oneLine, outcomeLines, planLines, statusLines } from "../../../rollout/cli/lines";
+import { clusterLine, eventLines, oneLine, outcomeLines, statusLines } from "../../../rollout/cli/lines";
 import type { ClusterStatus, RolloutEvent } from "../../../rollout/events";
-import type { RolloutPlan } from "../../../rollout/planCommand";
 
 const primary: ClusterStatus = {
   version: "v1",
@@ -63,6 +62,17 @@ describe("eventLines", () => {
       ["waypoints (primary capacity, canary capacity, canary traffic): (100, 50, 10) (100, 50, 50), peak 150%"],
     ],
     [{ event: "planned", waypoints: [], peakCapacity: 100 }, []],
+    [
+      {
+        event: "changes",
+        version: "v2",
+        changes: [{ application: "default", deployment: "D", kind: "lightweight", reason: "num_replicas changes" }],
+      },
+      [
+        "v2 changes in place of the running version:",
+        "  default/D: lightweight, replicas are kept (num_replicas changes)",
+      ],
+    ],
     [{ event: "update", message: "v2: 10% of the traffic", waypoint }, ["update: v2: 10% of the traffic"]],
     [{ event: "progress", resource: "cluster-v2", message: "the head starts" }, ["  cluster-v2: the head starts"]],
     [{ event: "status", primary, canary }, []],
@@ -124,68 +134,6 @@ describe("statusLines", () => {
   it("of nothing are the state alone", () => {
     assert.deepEqual(statusLines({ state: "TERMINATED", problems: [] }), ["TERMINATED"]);
   });
-});
-
-describe("planLines", () => {
-  const rollout: RolloutPlan = {
-    kind: "rollout",
-    version: "v2",
-    from: { primaryCapacity: 100, canaryCapacity: 0, canaryTraffic: 0 },
-    waypoints: [
-      {
-        waypoint,
-        effects: [],
-        peakCapacity: 150,
-        rollbackSpeed: "traffic-first",
-        rollbackUpdates: 1,
-        peakReplicas: 6,
-      },
-      {
-        waypoint: { primaryCapacity: 0, canaryCapacity: 100, canaryTraffic: 100 },
-        effects: [],
-        peakCapacity: 150,
-        rollbackSpeed: "capacity-following",
-        rollbackUpdates: 3,
-        peakReplicas: 8,
-      },
-    ],
-    peakCapacity: 150,
-    peakReplicas: 8,
-    peakGpus: 4,
-    completes: true,
-    notices: ["`tags`: without effect"],
-  };
-
-  it("of a rollout have a line for each waypoint with its way back, the end, and the peaks", () => {
-    assert.deepEqual(planLines(rollout), [
-      "note: `tags`: without effect",
-      "roll out v2 from primary 100% capacity, canary 0% capacity and 0% traffic:",
-      "  1  primary 100% capacity, canary 50% capacity and 10% traffic; up to 6 replicas; back at once",
-      "  2  primary 0% capacity, canary 100% capacity and 100% traffic; up to 8 replicas; back by waypoints, 3 updates",
-      "  3  v2 is the primary, the old cluster ends",
-      "peak: 150% capacity, 8 replicas, 4 GPUs",
-    ]);
-  });
-
-  it("of a hold do not end the old cluster, and say no GPUs that are not known", () => {
-    const { peakGpus: _gpus, ...rest } = rollout;
-    const lines = planLines({ ...rest, completes: false });
-    assert.ok(!lines.some((line) => line.includes("old cluster ends")));
-    assert.equal(lines.at(-1), "peak: 150% capacity, 8 replicas");
-  });
-
-  const others: Array<[RolloutPlan["kind"], string]> = [
-    ["firstDeploy", "first deploy of v2: one cluster, all the traffic"],
-    ["unchanged", "v2 runs already: nothing to do"],
-    ["inPlace", "v2 in place of the running version's applications, on the same cluster"],
-    ["rollbackFirst", "the rollout that is under way is taken back first; then v2, if it is not the primary"],
-  ];
-  for (const [kind, line] of others) {
-    it(`of ${kind} are one line and the peaks`, () => {
-      const plan = { ...rollout, kind, waypoints: [], notices: [] };
-      assert.deepEqual(planLines(plan), [line, "peak: 150% capacity, 8 replicas, 4 GPUs"]);
-    });
-  }
 });
 
 describe("outcomeLines", () => {

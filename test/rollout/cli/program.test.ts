@@ -13,7 +13,7 @@ const commands: Record<string, string[]> = {
   rollback: ["--max-surge-percent", ...common],
   status: ["--watch", ...common],
   wait: ["--state", "--timeout-s", ...common],
-  plan: ["--file", "--canary-percent", "--max-surge-percent", "--in-place", ...common],
+  plan: ["--file", "--canary-percent", "--max-surge-percent", "--in-place", "--retry", ...common],
   supervise: ["--once", "--interval-s", ...common],
   history: ["--max-items", ...common],
   terminate: common,
