@@ -5,7 +5,8 @@ import { join, relative, resolve, sep } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { InvalidInput } from "./problems";
 import type { Version, WorkingDirectory } from "./record";
-import { isLocalPath, type ServiceSpec } from "./serviceSpec";
+import type { ServiceSpec } from "./serviceSpec";
+import { isLocalPath } from "./specParts";
 
 /** One file of a working directory. */
 export interface SourceFile {

@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
 import { parseDocument } from "yaml";
 import { InvalidInput } from "../components/problems";
-import { isLocalPath, parseServiceSpec, type ServiceSpec } from "../components/serviceSpec";
+import { parseServiceSpec, type ServiceSpec } from "../components/serviceSpec";
+import { isLocalPath } from "../components/specParts";
 
 /** A service as the user wrote it: checked, and in the text form that goes into the stack's config. */
 export interface ServiceSource {

@@ -1,34 +1,8 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
-import { InvalidInput, type Problem } from "../../components/problems";
+import { InvalidInput } from "../../components/problems";
 import { checkWorkerNodes, parseServiceSpec } from "../../components/serviceSpec";
-
-const application = { import_path: "app:app" };
-
-function service(changes: object = {}): object {
-  return { name: "sample-service", applications: [application], ...changes };
-}
-
-function withDeployment(deployment: object): object {
-  return service({ applications: [{ ...application, deployments: [{ name: "Model", ...deployment }] }] });
-}
-
-function problemsOf(value: unknown): Problem[] {
-  try {
-    parseServiceSpec(value);
-  } catch (error) {
-    assert.ok(InvalidInput.isInstance(error), String(error));
-    return error.problems;
-  }
-  return [];
-}
-
-/** The only problem of a service, as the line that the user sees. */
-function onlyProblem(value: unknown): string {
-  const problems = problemsOf(value);
-  assert.equal(problems.length, 1, JSON.stringify(problems));
-  return new InvalidInput(problems).message.split("\n")[1]!.trim();
-}
+import { application, onlyProblem, problemsOf, service } from "./specForTests";
 
 const anyscaleYaml = `
 name: my-service
@@ -178,12 +152,6 @@ describe("parseServiceSpec", () => {
       "compute_config.worker_nodes[0].mx_nodes",
       "max_nodes",
     ],
-    [withDeployment({ num_replica: 2 }), "applications[0].deployments[0].num_replica", "num_replicas"],
-    [
-      withDeployment({ autoscaling_config: { max_replica: 2 } }),
-      "applications[0].deployments[0].autoscaling_config.max_replica",
-      "max_replicas",
-    ],
   ] as const) {
     it(`names the nearest known key for ${key}`, () => {
       const problem = problemsOf(value).find(({ path }) => path === key);
@@ -192,51 +160,8 @@ describe("parseServiceSpec", () => {
     });
   }
 
-  it("passes keys of Ray's that it does not know, and says so", () => {
-    const { spec, notices } = parseServiceSpec(withDeployment({ something_of_next_year: 1 }));
-    assert.equal(spec.applications[0]!.deployments[0]!.something_of_next_year, 1);
-    assert.match(
-      notices.join(),
-      /applications\[0\]\.deployments\[0\]\.something_of_next_year is not known to rayshift/,
-    );
-  });
-
   for (const [title, value, expected] of [
-    ["a replica count of 0", withDeployment({ num_replicas: 0 }), /num_replicas: 0 must be .*1 or more, or "auto"/],
-    ["a replica count as text", withDeployment({ num_replicas: "many" }), /num_replicas: "many" must be/],
-    [
-      "a replica count beside autoscaling",
-      withDeployment({ num_replicas: 2, autoscaling_config: { max_replicas: 3 } }),
-      /num_replicas: 2 cannot be a number beside `autoscaling_config`/,
-    ],
-    [
-      "more min_replicas than max_replicas",
-      withDeployment({ autoscaling_config: { min_replicas: 3, max_replicas: 2 } }),
-      /min_replicas: 3 is more than max_replicas, which is 2/,
-    ],
-    [
-      "more min_replicas than Ray's default of max_replicas",
-      withDeployment({ autoscaling_config: { min_replicas: 2 } }),
-      /min_replicas: 2 is more than max_replicas, which is 1/,
-    ],
-    [
-      "initial_replicas outside of the bounds",
-      withDeployment({ autoscaling_config: { min_replicas: 1, max_replicas: 4, initial_replicas: 5 } }),
-      /initial_replicas: 5 is outside of min_replicas..max_replicas, which is 1..4/,
-    ],
-    ["an import path without an attribute", service({ applications: [{ import_path: "app" }] }), /"module:attribute"/],
-    [
-      "an import path that is a file",
-      service({ applications: [{ import_path: "src/app.py:app" }] }),
-      /"module:attribute"/,
-    ],
-    ["no import path", service({ applications: [{}] }), /import_path: is missing/],
     ["no applications", service({ applications: [] }), /applications: must be a list of at least one application/],
-    [
-      "a route prefix without a slash",
-      service({ applications: [{ ...application, route_prefix: "chat" }] }),
-      /route_prefix: "chat" must start with "\/"/,
-    ],
     [
       "two applications of one name",
       service({ applications: [application, { ...application, route_prefix: "/b" }] }),
@@ -246,11 +171,6 @@ describe("parseServiceSpec", () => {
       "two applications at one route prefix",
       service({ applications: [application, { ...application, name: "b" }] }),
       /applications\[1\]\.route_prefix: is the same as that of applications\[0\], "\/"/,
-    ],
-    [
-      "two deployments of one name",
-      service({ applications: [{ ...application, deployments: [{ name: "A" }, { name: "A" }] }] }),
-      /deployments\[1\]\.name: "A" is the same as that of deployments\[0\]/,
     ],
     [
       "two worker groups of one name",
@@ -277,18 +197,6 @@ describe("parseServiceSpec", () => {
       service({ compute_config: { max_resources: { GPU: 4 } } }),
       /max_resources: is not kept by rayshift; .*`max_nodes`/,
     ],
-    [
-      "a host of its own",
-      service({ http_options: { host: "0.0.0.0" } }),
-      /http_options\.host: "0.0.0.0" cannot be set/,
-    ],
-    ["a port of its own", service({ http_options: { port: 80 } }), /http_options\.port: 80 cannot be set/],
-    [
-      "a root path of its own",
-      service({ http_options: { root_path: "/x" } }),
-      /http_options\.root_path: "\/x" cannot be set/,
-    ],
-    ["a gRPC port of its own", service({ grpc_options: { port: 9000 } }), /grpc_options\.port: 9000 cannot be set/],
     ["no proxies", service({ proxy_location: "Disabled" }), /proxy_location: "Disabled" must be EveryNode or HeadOnly/],
     [
       "two images",
@@ -312,11 +220,6 @@ describe("parseServiceSpec", () => {
       /version_name: "canary" .*not primary or canary/,
     ],
     ["a version name that YAML takes for a number", service({ version_name: 1.5 }), /version_name: 1.5 .*as text/],
-    [
-      "a local folder where Ray takes URIs only",
-      service({ applications: [{ ...application, runtime_env: { working_dir: "./src" } }] }),
-      /runtime_env\.working_dir: must be a remote URI.*service's `working_dir`/,
-    ],
     ["something that is not a mapping", "name: x", /must be a mapping/],
   ] as const) {
     it(`refuses ${title}`, () => assert.match(onlyProblem(value), expected));
