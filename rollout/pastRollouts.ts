@@ -88,13 +88,12 @@ class HistoryReader {
     this.deployed = true;
     this.running = from;
     const to = at.immediate ? undefined : at.canary;
-    const goesOn = this.open?.kind === "rollout" && this.open.from === from && (to ?? this.open.to) === this.open.to;
+    const goesOn = this.open?.kind === "rollout" && (to ?? this.open.to) === this.open.to;
     if (!goesOn) this.begin(entry, { kind: "rollout", from, to, startedAt });
     const rollout = this.open!;
     if (at.surge !== undefined) rollout.surge = at.surge;
-    const back = config.version === from;
-    if (back || at.immediate) this.explain(config);
-    const held = !back && at.canaryTraffic === config.canaryPercent;
+    if (config.version === from || at.immediate) this.explain(config);
+    const held = at.canaryTraffic === config.canaryPercent;
     if (at.immediate) this.add(entry, "rolledBack");
     else this.add(entry, held ? "held" : "underWay", at.canaryTraffic);
   }
