@@ -12,7 +12,7 @@ const cluster = "v1";
 
 /** One real cluster that is updated in place; the tests build on each other. */
 describe("an update in place on this host", function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   this.bail(true);
   let project: TestProject;
   before(() => {
