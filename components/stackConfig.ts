@@ -169,7 +169,7 @@ const settings = checked(
       "give a free port for the local load balancer, or leave it out to have one chosen",
     ).optional(),
     rolloutTimeoutMinutes: duration("minutes", 120).default(120),
-    drainTimeoutSeconds: duration("seconds", 60).default(60),
+    drainTimeoutSeconds: duration("seconds", 120).default(120),
     startupTimeoutSeconds: duration("seconds", 600).default(600),
     idleTimeoutSeconds: duration("seconds", 60).default(60),
     autoRollback: trueOrFalse().default(true),
