@@ -45,7 +45,8 @@ export class Chaos {
   /** Gives back everything that is not as it should be. */
   async run(seed: number): Promise<string[]> {
     const steps = scheduleOf(seed);
-    const names = [...good, ...steps.flatMap(({ command }, index) => nameOf(command, seed, index, this.order) ?? [])];
+    const named = steps.flatMap(({ command }, index) => nameOf(command, seed, index, this.order) ?? []);
+    const names = [...new Set([...good, ...named])];
     for (const name of names) this.deployed.add(name);
     const surge = mostSurge(steps);
     // Both clusters round their nodes up.
