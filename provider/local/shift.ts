@@ -145,7 +145,9 @@ export function weightCommands(
 const weightCommand = (version: string, weight: number) => `set server ${TRAFFIC}/${version} weight ${weight}`;
 
 /**
- * Asks the cluster of every backend that is to get more than it has, or whose address is another one now.
+ * Asks the cluster of every backend that is to get more than it has, or whose address is another one now. One whose old
+ * address is dead may move without an answer when it is to get no more: its cluster was made anew, and what it runs may
+ * only come after this.
  *
  * @returns the limits of those that said how much they work on at a time, by version
  */
@@ -159,8 +161,10 @@ async function proveReady(
   for (const backend of backends) {
     const known = before.find(({ proxy, version }) => proxy === TRAFFIC && version === backend.version);
     const moved = known !== undefined && known.address !== backend.address;
+    const raised = backend.weight > weightOf(before, backend.version);
+    if (!raised && (!moved || known.status === "down")) continue;
     if (moved) await requireHealthz(backend, context.signal);
-    if (backend.weight === 0 || (!moved && backend.weight <= weightOf(before, backend.version))) continue;
+    if (backend.weight === 0) continue;
     const limit = await requireReady(backend, context, assertReady);
     if (limit !== undefined) limits[backend.version] = limit;
   }
