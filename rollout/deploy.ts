@@ -92,6 +92,11 @@ async function change(
     if (digest === primary.digest) return "rolledBack";
     return change(session, await deployedOutputs(session), wanted, [], retry);
   }
+  if (canary === undefined && digest !== primary.digest && strangers(clusters, deployed, wanted).length > 0) {
+    // The first update of another version's rollout was broken off: no record has its cluster, and there is no room for a third.
+    await goBack(session, deployed, surge);
+    return change(session, await deployedOutputs(session), wanted, [], retry);
+  }
   const rejection = wanted.config.rejected;
   if (canary !== undefined && rejection?.digest === digest && !retry) {
     // The way back of a rejected canary was interrupted.
@@ -99,6 +104,12 @@ async function change(
     throw new RolledBack(canary.name, rejection.reason);
   }
   return digest === primary.digest ? keep(session, deployed, wanted, clusters) : rollOut(session, deployed, wanted);
+}
+
+/** Clusters of the stack that are neither the primary's nor the wanted version's. */
+function strangers(clusters: string[], { rollout }: Deployed, { version }: Wanted): string[] {
+  const known = [rollout.primary.cluster, version.name, `${version.name}-2`].map((name) => `cluster-${name}`);
+  return clusters.filter((name) => !known.includes(name));
 }
 
 /** What the program would refuse is said before the config changes. */

@@ -1,3 +1,4 @@
+import { waypointOf } from "../components/placement";
 import type { PlacedVersion, RejectedVersion } from "../components/record";
 import { deployedOutputs, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
 import { DeadlinePassed, RolledBack, UpdateFailed } from "./errors";
@@ -60,7 +61,9 @@ export async function goBack(session: Session, deployed: Deployed, surge: number
   const { primary, canary, startedAt, deadline } = deployed.rollout;
   session.config.edit(configOf(primary));
   const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
-  if (canary !== undefined && seen.at.primaryCapacity < 100) {
+  // What was recorded counts as well: the program goes by it, and refuses to end in one update what the record has half way.
+  const whole = Math.min(seen.at.primaryCapacity, waypointOf(deployed.rollout).primaryCapacity) === 100;
+  if (canary !== undefined && !whole) {
     const now = new Date().toISOString();
     await walkTo(session, deployed, {
       versions: { primary: primary.name, canary: canary.name },
