@@ -16,6 +16,8 @@ interface Server {
   checked: boolean;
   /** Requests that were under way when its weight went to 0 are done at this time. */
   busyUntil: number;
+  /** Requests that it is given at a time. */
+  limit: number;
 }
 
 /** What a load balancer stands in. */
@@ -118,10 +120,12 @@ export class FakeBalancer {
       for (const server of this.servers) this.weigh(server, 0);
       return "";
     }
-    const [proxy, version] = (verb === "shutdown" ? (words[3] ?? "") : name).split("/");
+    const far = verb === "shutdown" || what === "maxconn";
+    const [proxy, version] = (far ? (words[3] ?? "") : name).split("/");
     const server = this.servers.find((each) => each.proxy === proxy && each.version === version);
     if (server === undefined) return "No such server.";
-    if (verb === "enable") server.checks = true;
+    if (what === "maxconn") server.limit = Number(words[4]);
+    else if (verb === "enable") server.checks = true;
     else if (verb === "shutdown") server.busyUntil = 0;
     else if (verb === "del") return this.remove(server);
     else return this.set(server, words.slice(3));
@@ -204,12 +208,13 @@ export class FakeBalancer {
         server.state === "maint" ? "MAINT" : server.state === "drain" ? "DRAIN" : server.up ? "UP" : "DOWN";
       const check = server.checked ? "L7OK" : "L4CON";
       return [server.proxy, server.version, status, server.weight, server.weight, server.address, check]
-        .concat([this.sessions(server), 0, 0, 0, 0, 0])
+        .concat([this.sessions(server), server.limit, 0, 0, 0, 0, 0])
         .join(",");
     });
-    return ["# pxname,svname,status,weight,uweight,addr,check_status,scur,qcur,stot,hrsp_5xx,econ,eresp", ...rows].join(
-      "\n",
-    );
+    return [
+      "# pxname,svname,status,weight,uweight,addr,check_status,scur,slim,qcur,stot,hrsp_5xx,econ,eresp",
+      ...rows,
+    ].join("\n");
   }
 }
 
@@ -225,5 +230,6 @@ function fresh(proxy: string, version: string, address: string): Server {
     up: false,
     checked: false,
     busyUntil: 0,
+    limit: 0,
   };
 }

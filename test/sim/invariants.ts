@@ -6,6 +6,8 @@ import type { Simulation } from "./service";
 export interface Limits {
   /** Percent; both capacities together may reach 100 + surge. */
   surge: number;
+  /** Nothing was ever deployed completely: there is no service to protect, and leftovers of first deploys may be about. */
+  first: boolean;
   /** Everything goes back at the same time: the one exception from I1 and I2. */
   atOnce: boolean;
   /** The largest surge since there was one cluster only: what is lowered on the way leaves nodes for a while. */
@@ -65,8 +67,8 @@ export class Invariants {
 
   /** Nodes come and go by themselves, so they are looked at whenever there is an occasion. */
   checkNodes(): void {
-    const { atOnce, largestSurge } = this.limits();
-    if (atOnce) return;
+    const { atOnce, first, largestSurge } = this.limits();
+    if (atOnce || first) return;
     const seen = this.look();
     const workers = seen.reduce((total, each) => total + each.workers, 0);
     const full = seen.map(({ name }) => this.replicasOf(name));
@@ -82,7 +84,7 @@ export class Invariants {
   }
 
   private compare(what: string, before: Seen[], after: Seen[], weights: Record<string, number>): void {
-    const { atOnce, surge } = this.limits();
+    const { atOnce, first, surge } = this.limits();
     const had = (name: string) => before.find((each) => each.name === name && each.weight > 0);
     // A version whose cluster died and was made anew had its traffic before, and nobody to take it.
     const lost = ({ name, version, weight }: Seen): Pick<Seen, "weight" | "lacking"> | undefined => {
@@ -91,7 +93,7 @@ export class Invariants {
       return { weight: had, lacking: had >= weight ? roundedUpReplicas(this.replicasOf(name), had) : 0 };
     };
     const total = (seen: Seen[]) => seen.reduce((sum, { capacity }) => sum + capacity, 0);
-    if (!atOnce && total(after) > 100 + surge && total(after) > total(before)) {
+    if (!atOnce && !first && total(after) > 100 + surge && total(after) > total(before)) {
       this.note("I2", what, `capacities of ${total(after)}% under a surge of ${surge}%`);
     }
     for (const now of after) {
@@ -117,7 +119,7 @@ export class Invariants {
       const cut = then.requests > 0 && then.running > 0 && (now === undefined || ends(what, then.name, now));
       if (cut) this.note("I6", what, `${then.requests} requests of ${then.name} are cut off`);
     }
-    if (after.filter(({ runs }) => runs).length > 2 && after.length > before.length) {
+    if (!first && after.filter(({ runs }) => runs).length > 2 && after.length > before.length) {
       this.note("clusters", what, after.map(({ name }) => name).join(", "));
     }
   }

@@ -34,6 +34,7 @@ const foreseen = [
   "DeadlinePassed",
   "StackLocked",
   "UpdateFailed",
+  "EngineEnded",
   "Refused",
   "Refusal",
   "InvalidInput",
@@ -265,6 +266,7 @@ class Run {
     return {
       surge: surge ?? (canary === undefined ? 100 : (recorded ?? 100)),
       atOnce,
+      first: this.record === undefined,
       largestSurge: this.largestSurge,
     };
   }
