@@ -43,6 +43,8 @@ const latencyMs = 4;
 /** Everything that rayshift works on: clusters by their folder, load balancers by theirs, and files that break versions. */
 export class FakeWorld {
   readonly clusters = new Map<string, FakeCluster>();
+  /** Folders of all clusters that there ever were. */
+  readonly directories = new Set<string>();
   readonly balancers = new Map<string, FakeBalancer>();
   /** Files that are there as far as the versions see: one that a version's BREAK names makes it unhealthy. */
   readonly broken = new Set<string>();
@@ -145,6 +147,7 @@ export class FakeWorld {
     },
     create: async (inputs, context) => {
       const { directory, clusterName } = inputs;
+      this.directories.add(directory);
       const owner = `the start of Ray cluster ${clusterName}`;
       const cluster = await withLock(directory, owner, () => this.takeCluster(inputs, context), context.signal);
       return { id: directory, state: stateOf(cluster) };

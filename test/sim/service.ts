@@ -85,8 +85,7 @@ export class Simulation {
       if (value === undefined) delete process.env[name];
       else process.env[name] = value;
     }
-    const parts = ["load-balancer", ...[...this.world.clusters.values()].map(({ name }) => `cluster-${name}`)];
-    for (const directory of parts.map((part) => this.directoryOf(part))) {
+    for (const directory of [this.directoryOf("load-balancer"), ...this.world.directories]) {
       for (const path of [directory, `${directory}.lock`, `${directory}.lock.break`])
         rmSync(path, { recursive: true, force: true });
     }

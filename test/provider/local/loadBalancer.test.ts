@@ -628,9 +628,9 @@ describe("the local load balancer", function () {
     it("a version whose cluster is gone and was made anew elsewhere, before it answers, when it gets no more traffic", async () => {
       const [v1, v2] = await pair();
       const state = await create(inputs([v1.backend(60), v2.backend(40)], { canary: "v2" }));
+      const anew = { ...v2.backend(30), address: "127.0.0.1:9" };
       await v2.stop();
       while ((await readWeights(state.adminSocket)).v2?.status !== "down") await sleep(50);
-      const anew = { ...v2.backend(30), address: "127.0.0.1:9" };
       const after = await update(state, inputs([v1.backend(70), anew], { canary: "v2" }));
       assert.deepEqual(after.backends, [v1.backend(70), anew]);
       const more = { ...anew, address: "127.0.0.1:10", weight: 50 };
