@@ -6,10 +6,12 @@ import { describeStep, scheduleOf } from "./schedule";
 
 const usage = `usage: npm run chaos -- [--seeds N] [--from SEED]
        npm run chaos -- --matrix [--only REGEXP] [--every N] [--offset N]
+       npm run chaos -- --fake [--seeds N] [--from SEED] [--steps N] [--only "KIND,KIND"] [--show]
 
 Seeds: schedules of commands, faults and kills, one a seed; the first is SEED (1).
 Matrix: a kill before and after every effect of a rollout, a rollback and a completion; of those whose description
 matches REGEXP every N-th, beginning with number OFFSET (all of them take hours).
+Fake: schedules over fakes of the engine, of Ray and of HAProxy in one process, about one a second.
 `;
 
 const print = (text: string) => process.stdout.write(`${text}\n`);
@@ -64,6 +66,10 @@ async function runMatrix(project: ChaosProject, only: RegExp, every: number, off
 }
 
 async function main(): Promise<void> {
+  if (process.argv.includes("--fake")) {
+    await import("../sim/main.js");
+    return;
+  }
   const text = { type: "string" } as const;
   const options = {
     matrix: { type: "boolean" },
