@@ -6,9 +6,9 @@ import { deployedOutputs, type Rollout, reportReached, walkTo, watchedUpdate } f
 import { Refused, RolledBack } from "./errors";
 import type { Outcome } from "./events";
 import { changesInPlace } from "./inPlace";
-import { inspect } from "./inspect";
+import { canaryServes, inspect, primaryServes } from "./inspect";
 import { primaryOnly } from "./plan";
-import { giveUp, goBack } from "./return";
+import { configOf, giveUp, goBack } from "./return";
 import { type Deployed, driving, isDeployed, type Session, type SessionOptions } from "./session";
 import { configFor, readWanted, type Wanted, type WantedOptions } from "./wanted";
 
@@ -50,7 +50,7 @@ export async function deploy(options: DeployOptions): Promise<CommandResult> {
     });
     const outcome = isDeployed(outputs)
       ? await change(session, outputs, wanted, clusters, options.retry === true)
-      : await deployFirst(session, wanted);
+      : await deployFirst(session, wanted, clusters);
     const { url = "" } = await deployedOutputs(session);
     emit({ event: "finished", outcome, version, url, seconds: (Date.now() - began) / 1000 });
     return { outcome, version, url };
@@ -66,11 +66,15 @@ async function preflightOf(
   if (config.target === "local") await preflight(localHost(project.home, environment), version, recorded, config.port);
 }
 
-async function deployFirst(session: Session, wanted: Wanted): Promise<Outcome> {
+async function deployFirst(session: Session, wanted: Wanted, clusters: string[]): Promise<Outcome> {
   for (const message of place(wanted.config, wanted.version, undefined, new Date()).notices) {
     session.emit({ event: "notice", message });
   }
   session.config.edit({ ...configFor(wanted), canaryPercent: undefined });
+  if (clusters.some((name) => name !== `cluster-${wanted.version.name}`)) {
+    // Of first deploys that were broken off: there is no room for one cluster beside another.
+    await session.stack.clear(undefined, session.signal);
+  }
   await settleAt(session, undefined, `first deploy of ${wanted.version.name}`);
   return "deployed";
 }
@@ -88,6 +92,9 @@ async function change(
   const { digest } = wanted.version;
   if (wanted.config.inPlace === true) return updateInPlace(session, deployed, wanted);
   if (canary !== undefined && digest !== canary.digest) {
+    if (digest !== primary.digest && (await promoted(session, deployed, surge))) {
+      return change(session, await deployedOutputs(session), wanted, [], retry);
+    }
     await goBack(session, deployed, surge);
     if (digest === primary.digest) return "rolledBack";
     return change(session, await deployedOutputs(session), wanted, [], retry);
@@ -103,7 +110,32 @@ async function change(
     await goBack(session, deployed, surge);
     throw new RolledBack(canary.name, rejection.reason);
   }
-  return digest === primary.digest ? keep(session, deployed, wanted, clusters) : rollOut(session, deployed, wanted);
+  if (digest === primary.digest) return keep(session, deployed, wanted, clusters);
+  return rollOut(session, deployed, wanted, canary === undefined && clusters.length > 1);
+}
+
+/**
+ * Before a third version: where the primary does not serve and the canary does, the canary gets in charge, because nothing
+ * could go back to that primary. False when that is not so, and nothing was changed.
+ */
+async function promoted(session: Session, deployed: Deployed, surge: number | undefined): Promise<boolean> {
+  const { primary, canary, startedAt, deadline } = deployed.rollout;
+  const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
+  if (canary === undefined || primaryServes(seen) || !canaryServes(seen)) return false;
+  const now = new Date().toISOString();
+  session.config.edit({ ...configOf(canary), rejected: undefined });
+  const end = await walkTo(session, deployed, {
+    versions: { primary: primary.name, canary: canary.name },
+    digest: canary.digest,
+    goal: { kind: "split", traffic: 100, surge },
+    startedAt: startedAt ?? now,
+    deadline: deadline ?? now,
+    withdrawal: "never",
+  });
+  if (end.kind !== "arrived") return false;
+  session.config.edit({ waypoint: undefined });
+  await settleAt(session, deployed, `${canary.name} completes, ${primary.name} ends`);
+  return true;
 }
 
 /** Clusters of the stack that are neither the primary's nor the wanted version's. */
@@ -153,7 +185,7 @@ async function updateInPlace(session: Session, deployed: Deployed, wanted: Wante
   return "updatedInPlace";
 }
 
-async function rollOut(session: Session, deployed: Deployed, wanted: Wanted): Promise<Outcome> {
+async function rollOut(session: Session, deployed: Deployed, wanted: Wanted, leftover: boolean): Promise<Outcome> {
   const { canaryPercent, maxSurgePercent, rolloutTimeoutMinutes, autoRollback } = wanted.config;
   const { primary, canary } = deployed.rollout;
   const surge = maxSurgePercent ?? deployed.rollout.surge;
@@ -162,11 +194,13 @@ async function rollOut(session: Session, deployed: Deployed, wanted: Wanted): Pr
   const rollout: Rollout = {
     versions: { primary: primary.name, canary: wanted.version.name },
     digest: wanted.version.digest,
+    leftover,
     goal: { kind: "split", traffic: canaryPercent ?? 100, surge },
     startedAt,
     deadline: new Date(Date.parse(startedAt) + rolloutTimeoutMinutes * 60_000).toISOString(),
     withdrawal: !autoRollback ? "never" : atOnce ? "always" : "whilePrimaryIsWhole",
   };
+  await repairBefore(session, deployed);
   session.config.edit({ ...configFor(wanted), canaryPercent });
   const end = await walkTo(session, deployed, rollout);
   if (end.kind !== "arrived") {
@@ -180,6 +214,19 @@ async function rollOut(session: Session, deployed: Deployed, wanted: Wanted): Pr
   return "completed";
 }
 
+/**
+ * A rollout can go on without the primary's cluster, or without the load balancer, and makes either again. Without both it
+ * cannot: the load balancer starts with a version that serves.
+ */
+async function repairBefore(session: Session, deployed: Deployed): Promise<void> {
+  const { primary, canary } = deployed.rollout;
+  if (canary !== undefined) return;
+  const { gone } = await inspect(deployed.rollout, deployed.targets, session.signal);
+  if (gone.length < 2) return;
+  session.config.edit({ ...configOf(primary), waypoint: undefined });
+  await settleAt(session, deployed, `repair: ${gone.join(" and ")} gone`, true);
+}
+
 /** The update after which one version runs alone, and where it then stands. */
 async function settleAt(
   session: Session,
@@ -189,6 +236,7 @@ async function settleAt(
 ): Promise<void> {
   const began = Date.now();
   await watchedUpdate(session, before, { message, endWhenUnhealthy: false, refresh });
+  if (refresh) await session.stack.settle(session.signal);
   const { rollout, targets } = await deployedOutputs(session);
   reportReached(session, primaryOnly, await inspect(rollout, targets, session.signal), began);
 }

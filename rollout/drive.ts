@@ -34,6 +34,8 @@ export interface Rollout {
   versions: Versions;
   /** Of the canary's version; absent where nothing is known of it but its name. */
   digest: string | undefined;
+  /** The stack has a cluster that its record does not know, from a first update that was broken off. */
+  leftover?: boolean | undefined;
   goal: Goal;
   /** ISO time of the rollout's start. */
   startedAt: string;
@@ -54,6 +56,7 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
   const { updates, peakCapacity } = planSummary(seen.at, goal);
   session.emit({ event: "planned", waypoints: updates.map(({ waypoint }) => waypoint), peakCapacity });
   let written: string | undefined;
+  let leftover = rollout.leftover === true;
   for (;;) {
     const standing = waypointOf(current.rollout);
     const leap = leavesPrimary(seen, goal);
@@ -82,10 +85,13 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
       deadline: forward ? rollout.deadline : undefined,
       endWhenUnhealthy: forward,
       withdraw,
-      // What is gone, or stands elsewhere than the last update left it, the engine only sees when it looks. A primary that
-      // is left anyway is not made again.
-      refresh: leap ? seen.gone.length > 1 : seen.gone.length > 0 || seen.drifted || !equal(seen.at, standing),
+      // What is gone, or stands elsewhere than the last update left it, the engine only sees when it looks; so does a
+      // leftover that is dead. A primary that is left anyway is not made again.
+      refresh: leap
+        ? seen.gone.length > 1
+        : leftover || seen.gone.length > 0 || seen.drifted || !equal(seen.at, standing),
     });
+    leftover = false;
     if (end !== undefined) return end;
     current = await recordedAfter(session, current, versions, rollout, next);
     seen = await inspect(current.rollout, current.targets, session.signal);

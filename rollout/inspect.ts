@@ -6,7 +6,7 @@ import { readWeights } from "../provider/local/haproxyAdmin";
 import { DashboardUnreachable, getApplications } from "../provider/serve/dashboard";
 import { unhealthyReason } from "../provider/serve/health";
 import { clusterNodes } from "../provider/serve/nodes";
-import { capacityInUse, deploymentsOf, type Observation } from "../provider/serve/observation";
+import { capacityInUse, deploymentsOf, isEmpty, type Observation } from "../provider/serve/observation";
 import type { ClusterStatus } from "./events";
 import type { Waypoint } from "./plan";
 
@@ -42,8 +42,8 @@ export async function inspect(
   ]);
   const gone = [
     weights === undefined ? ["the load balancer"] : [],
-    primary.observation === undefined ? [`the cluster of ${record.primary.name}`] : [],
-    canary !== undefined && canary.observation === undefined ? [`the cluster of ${record.canary?.name}`] : [],
+    goneOf(record.primary, primary),
+    record.canary && canary ? goneOf(record.canary, canary) : [],
   ].flat();
   return {
     at: actualWaypoint(record, weights, primary.observation, canary?.observation),
@@ -56,8 +56,20 @@ export async function inspect(
 }
 
 /** Whether the primary answers and Ray calls it well, so that traffic may go back to it. */
-export function primaryServes({ primary, unhealthy }: Inspection): boolean {
-  return primary.replicas !== null && unhealthy.primary === undefined;
+export function primaryServes({ gone, primary, unhealthy }: Inspection): boolean {
+  return unhealthy.primary === undefined && !gone.some((part) => part.endsWith(` cluster of ${primary.version}`));
+}
+
+/** Whether the canary answers, runs something, and Ray calls it well. */
+export function canaryServes({ gone, canary, unhealthy }: Inspection): boolean {
+  const well = unhealthy.canary === undefined && (canary?.replicas?.running ?? 0) > 0;
+  return well && !gone.some((part) => part.endsWith(` cluster of ${canary?.version}`));
+}
+
+/** A cluster that was made anew answers long before anybody has given it applications. */
+function goneOf({ name, capacity }: PlacedVersion, { observation }: ClusterAnswer): string[] {
+  if (observation === undefined) return [`the cluster of ${name}`];
+  return isEmpty(observation) && capacity !== 0 ? [`Serve on the cluster of ${name}`] : [];
 }
 
 interface ClusterAnswer {

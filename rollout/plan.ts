@@ -101,11 +101,21 @@ export function destinationOf(goal: Goal): Waypoint {
 }
 
 export function directionOf(at: Waypoint, goal: Goal): Direction {
-  return goal.kind === "rollback" || at.canaryTraffic > goal.traffic ? "back" : "forward";
+  return goal.kind === "rollback" || servable(at).canaryTraffic > goal.traffic ? "back" : "forward";
+}
+
+/**
+ * The same capacities with traffic that they can take. Only somebody else's hands leave other traffic, and a walk that
+ * started from it would ask a cluster for what it does not have.
+ */
+function servable(at: Waypoint): Waypoint {
+  const { primaryCapacity, canaryCapacity } = at;
+  return { ...at, canaryTraffic: Math.min(canaryCapacity, Math.max(at.canaryTraffic, 100 - primaryCapacity)) };
 }
 
 /** The next waypoint, one update away; equal to `at` when nothing is left to do. */
-export function nextWaypoint(at: Waypoint, goal: Goal): Waypoint {
+export function nextWaypoint(from: Waypoint, goal: Goal): Waypoint {
+  const at = servable(from);
   const destination = destinationOf(goal);
   const direction = directionOf(at, goal);
   if (goal.surge === undefined) {

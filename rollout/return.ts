@@ -43,7 +43,7 @@ export async function giveUp(
 }
 
 /** The config that wants the primary's version, whatever its folder holds by now. */
-function configOf({ spec, written = spec, workingDirectory }: PlacedVersion): Record<string, unknown> {
+export function configOf({ spec, written = spec, workingDirectory }: PlacedVersion): Record<string, unknown> {
   return { service: written, workingDirDigest: workingDirectory?.digest, canaryPercent: undefined };
 }
 
@@ -103,6 +103,8 @@ async function end(session: Session, before: Deployed, message: string): Promise
   const seen = await inspect(before.rollout, before.targets, session.signal);
   const refresh = seen.gone.length > 0 || seen.drifted;
   await watchedUpdate(session, before, { message, endWhenUnhealthy: false, refresh });
+  // What is dead, the engine forgets when it looks, and ends nothing of it.
+  if (refresh) await session.stack.settle(session.signal);
   const { rollout, targets } = await deployedOutputs(session);
   reportReached(session, primaryOnly, await inspect(rollout, targets, session.signal), began);
 }

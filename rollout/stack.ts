@@ -7,6 +7,7 @@ import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
 import { isOrphan } from "./orphans";
 import { type HistoryEntry, historyEntry } from "./pastRollouts";
 import { type CliResult, type EngineEvent, failureOf, isLocked, killed, type PulumiCli } from "./pulumi";
+import { strayClusters } from "./strays";
 
 /** What the last completed update left in the stack. */
 export interface StackOutputs {
@@ -25,6 +26,7 @@ export interface UpdateOptions {
   signal?: AbortSignal | undefined;
 }
 
+const CLUSTER = "rayserve:local:Cluster";
 /** An orphaned update is told to stop and gets this long; it has effects under way that take their time to cancel. */
 const orphanPatienceMs = 60_000;
 
@@ -64,26 +66,39 @@ export class Stack {
     await this.change("update", args, onEvent, signal);
   }
 
-  /** Ends everything of the stack, and then the stack itself. */
-  async destroy(onEvent?: (event: EngineEvent) => void, signal?: AbortSignal): Promise<void> {
+  /** Ends everything of the stack; the stack itself stays. */
+  async clear(onEvent?: (event: EngineEvent) => void, signal?: AbortSignal): Promise<void> {
     await this.change("destroy", ["destroy", "--yes", "--skip-preview"], onEvent, signal).catch((error: unknown) => {
       signal?.throwIfAborted();
       throw error;
     });
+  }
+
+  /** Ends everything of the stack, and then the stack itself. */
+  async destroy(onEvent?: (event: EngineEvent) => void, signal?: AbortSignal): Promise<void> {
+    await this.clear(onEvent, signal);
     const result = await this.cli.run(["stack", "rm", "--yes", "--preserve-config"], signal);
     if (result.code !== 0) throw failureOf("removing the stack", result);
   }
 
   /**
-   * Clears what a killed update left: its lock, and operations that nobody will finish. A cluster or load balancer
-   * whose creation was under way is in no state, so nothing would ever end it: it is ended here, and made again by
-   * the update that still wants it.
+   * Clears what a killed update left: its lock, operations that nobody will finish, and clusters that are in no state. A
+   * cluster or load balancer whose creation was under way would never be ended by anything: it is ended here, and
+   * made again by the update that still wants it.
    *
    * @returns the logical names of the clusters that the stack holds
    */
   async settle(signal?: AbortSignal): Promise<string[]> {
+    const settled = await this.withoutPending(signal);
+    for (const inputs of strayClusters(this.cli.project, directoriesOf(settled))) {
+      await endHalfMade({ type: CLUSTER, inputs: { ...inputs } }, signal);
+    }
+    return clustersOf(settled);
+  }
+
+  private async withoutPending(signal?: AbortSignal): Promise<ExportedStack> {
     const found = await this.export(signal);
-    if (pendingOf(found).length === 0) return clustersOf(found);
+    if (pendingOf(found).length === 0) return found;
     // A running update has operations under way as well. Importing needs the lock, so it tells the two apart.
     await this.unlocked(async () => this.cli.importState(await this.export(signal), signal), signal);
     const exported = await this.export(signal);
@@ -92,7 +107,7 @@ export class Stack {
     }
     const settled = { ...exported, deployment: { ...exported.deployment, pending_operations: [] } };
     await this.unlocked(() => this.cli.importState(settled, signal), signal);
-    return clustersOf(exported);
+    return exported;
   }
 
   private async export(signal?: AbortSignal): Promise<ExportedStack> {
@@ -165,7 +180,7 @@ interface PendingResource {
 
 interface ExportedStack {
   deployment?: {
-    resources?: Array<{ type: string; urn: string }>;
+    resources?: Array<{ type: string; urn: string; id?: string }>;
     pending_operations?: Array<{ type: string; resource: PendingResource }>;
   };
 }
@@ -197,6 +212,9 @@ const clustersOf = ({ deployment }: ExportedStack) =>
   (deployment?.resources ?? [])
     .filter(({ type }) => type.endsWith(":Cluster") && type.startsWith("rayshift:"))
     .map(({ urn }) => urn.split("::").at(-1) ?? urn);
+/** A cluster's directory is its id. */
+const directoriesOf = ({ deployment }: ExportedStack) =>
+  (deployment?.resources ?? []).flatMap(({ type, id }) => (type === CLUSTER && id !== undefined ? [id] : []));
 const pendingOf = ({ deployment }: ExportedStack) => deployment?.pending_operations ?? [];
 
 interface LockHolder {

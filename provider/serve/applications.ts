@@ -12,6 +12,7 @@ import {
   putApplications,
 } from "./dashboard";
 import { checkSurge, checkTraffic, type ReadWeights, type SurgeGuard, type TrafficGuard } from "./guards";
+import { unhealthyReason } from "./health";
 import { capacityInUse, isEmpty, type Observation } from "./observation";
 import {
   carriedOver,
@@ -129,6 +130,7 @@ async function apply(
 ): Promise<ApplicationsState> {
   const { config, timeoutSeconds, drainTimeoutSeconds = 0 } = inputs;
   const fromNothing = capacityInUse(live) === 0;
+  const isUnhealthy = unhealthyReason(live) !== undefined;
   const shrinks = previous !== undefined && capacityInUse(live) > (inputs.capacity ?? 100);
   const initial: InitialReplicas = inputs.canary ? "floor" : fromNothing ? "start" : "ignored";
   const capacity = inputs.capacity ?? null;
@@ -160,7 +162,7 @@ async function apply(
     const deployment = toSend(capacity);
     if (!isDeepStrictEqual(plain(deployment), plain(sent))) await put(deployment);
     const replicas = expectedReplicas(declared, capacity, initial);
-    await converge(inputs, { capacity, applications: names, replicas, surplusOnly: shrinks }, wait);
+    await converge(inputs, { capacity, applications: names, replicas, surplusOnly: shrinks && isUnhealthy }, wait);
     return stateOf(inputs, declared, initial);
   } catch (error) {
     const message = explain(error, inputs, context);

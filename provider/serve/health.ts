@@ -10,7 +10,7 @@ export interface Expectation {
   applications: string[];
   /** Absent while the counts are still to be learned: then Ray's own word counts, and every application has to be built. */
   replicas?: ExpectedReplicas;
-  /** After a capacity was lowered: the surplus has to be gone, and whether the rest is well is another matter. */
+  /** Where a cluster that is unhealthy was lowered: the surplus has to be gone, and the rest is as it was. */
   surplusOnly?: boolean;
 }
 

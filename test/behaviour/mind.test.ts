@@ -43,6 +43,7 @@ describe("A change of mind during a rollout", function () {
     const { outcome } = await service.safely(25, () =>
       service.deploy("v3", {
         canaryPercent: 20,
+        maxSurgePercent: 25,
         onEvent: ({ event }) => {
           if (event === "update" || event === "reached") most = Math.max(most, service.clusters().length);
         },

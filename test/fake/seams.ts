@@ -11,6 +11,8 @@ import * as processes from "../../provider/local/process";
 import { resourceTypes } from "../../provider/types";
 import * as environment from "../../rollout/environment";
 import * as orphans from "../../rollout/orphans";
+import type { Project } from "../../rollout/project";
+import * as strays from "../../rollout/strays";
 import { alive, FakeProcess } from "./process";
 import type { FakeWorld } from "./world";
 
@@ -74,6 +76,9 @@ export function installWorld(world: FakeWorld): Undo {
   put(haproxyProcess, "requireFreePort", async () => {});
   put(haproxyProcess, "choosePort", async () => 20_000);
   put(orphans, "isOrphan", (pid: number) => FakeProcess.of(pid)?.parent?.alive === false);
+  put(strays, "strayClusters", (_project: Project, held: readonly string[]) =>
+    [...world.clusters.values()].filter(({ directory }) => !held.includes(directory)).map(({ inputs }) => inputs),
+  );
   put(environment, "environmentFor", async () => process.env);
   put(resourceTypes as Record<string, unknown>, clusterToken, world.clusterType);
   return () => {
