@@ -31,7 +31,8 @@ export async function giveUp(
         "Run `rayshift rollback`, or `rayshift deploy` to go on.",
     );
   }
-  if (digest !== undefined) {
+  // A rollout that only took too long says nothing of its version.
+  if (digest !== undefined && why.kind === "unhealthy") {
     const at = new Date().toISOString();
     session.config.edit({ rejected: { version: versions.canary, digest, reason: why.reason, at } });
   }
