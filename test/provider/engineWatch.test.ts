@@ -3,11 +3,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 
 const engineWatch = join(__dirname, "..", "..", "provider", "engineWatch.js");
 
 /** A plugin that says when it is told to stop; its operation takes as long as `operationMs` says. */
-const plugin = (operationMs: number) => `
+const plugin = (operationMs: number, enginePid = "undefined") => `
   const { abortWhenEngineIsGone } = require(${JSON.stringify(engineWatch)});
   const controller = new AbortController();
   const underway = { count: 0 };
@@ -16,7 +17,7 @@ const plugin = (operationMs: number) => `
     underway.count = 1;
     setTimeout(() => { console.log("undone"); underway.count = 0; }, ${operationMs});
   });
-  abortWhenEngineIsGone(controller, underway);
+  abortWhenEngineIsGone(controller, underway, ${enginePid});
   setInterval(() => {}, 1000);
   process.on("exit", (code) => console.log("exit " + code));
   console.log("plugin " + process.pid);
@@ -35,8 +36,10 @@ describe("abortWhenEngineIsGone", function () {
   let lines: string[];
   let closed: Promise<unknown>;
 
-  async function start(operationMs: number): Promise<void> {
-    parent = spawn(process.execPath, ["-e", engine(plugin(operationMs))], { stdio: ["ignore", "pipe", "inherit"] });
+  async function start(operationMs: number, enginePid?: string): Promise<void> {
+    parent = spawn(process.execPath, ["-e", engine(plugin(operationMs, enginePid))], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     lines = [];
     const output = createInterface({ input: parent.stdout! });
     output.on("line", (line) => lines.push(line));
@@ -72,6 +75,13 @@ describe("abortWhenEngineIsGone", function () {
     await start(0);
     parent.kill("SIGKILL");
     assert.equal(await pluginEnded(10_000), true, "the plugin lives on");
+    assert.deepEqual(lines.slice(1), ["aborted: the engine that started this update is gone", "undone", "exit 1"]);
+  });
+
+  it("aborts and ends a plugin whose engine was gone before it began to watch", async () => {
+    await start(0, "1234567890");
+    // Its parent lives, and holds the pipe.
+    for (let tries = 0; !lines.includes("exit 1") && tries < 200; tries++) await sleep(50);
     assert.deepEqual(lines.slice(1), ["aborted: the engine that started this update is gone", "undone", "exit 1"]);
   });
 
