@@ -11,7 +11,14 @@ import {
   getApplications,
   putApplications,
 } from "./dashboard";
-import { checkSurge, checkTraffic, type ReadWeights, type SurgeGuard, type TrafficGuard } from "./guards";
+import {
+  type CountWorkers,
+  checkSurge,
+  checkTraffic,
+  type ReadWeights,
+  type SurgeGuard,
+  type TrafficGuard,
+} from "./guards";
 import { unhealthyReason } from "./health";
 import { capacityInUse, isEmpty, type Observation } from "./observation";
 import {
@@ -55,7 +62,10 @@ type Previous = Pick<ApplicationsState, "config" | "declared">;
  * `rayserve:serve:Applications`: the Serve applications of one cluster at one capacity. An operation ends when the
  * replicas really run, or when surplus ones are gone. Whether nodes end after that is the cluster's business.
  */
-export function applicationsType(readWeights: ReadWeights): ResourceType<ApplicationsInputs, ApplicationsState> {
+export function applicationsType(
+  readWeights: ReadWeights,
+  countWorkers: CountWorkers,
+): ResourceType<ApplicationsInputs, ApplicationsState> {
   const bringTo = async (
     inputs: ApplicationsInputs,
     id: string,
@@ -75,7 +85,7 @@ export function applicationsType(readWeights: ReadWeights): ResourceType<Applica
       const live = await getApplications(inputs, context.signal);
       const from = capacityInUse(live);
       const to = inputs.capacity ?? 100;
-      if (to > from && inputs.surge !== undefined) await checkSurge(inputs.surge, to, context);
+      if (to > from && inputs.surge !== undefined) await checkSurge(inputs.surge, to, countWorkers, context);
       if (to < from && inputs.traffic !== undefined) await checkTraffic(inputs.traffic, to, readWeights, context);
       return live;
     } catch (error) {

@@ -27,6 +27,9 @@ export interface Share {
 /** By version, all of them, also those that only somebody else knows. */
 export type ReadWeights = (adminSocket: string) => Promise<Record<string, Share>>;
 
+/** How many worker nodes of a cluster there are, whatever Ray says: it forgets a node before its process has ended. */
+export type CountWorkers = (cluster: DashboardAddress) => number;
+
 /** How to wait, and whom to tell. */
 export interface Waiting {
   signal: AbortSignal;
@@ -45,9 +48,14 @@ const nodesPatienceMs = 300_000;
  * Resolves when the peer has made room for `capacity` percent here: in replicas, which is refused otherwise, and in
  * nodes, which is waited for, because a node is only free for others when the autoscaler has ended it.
  */
-export async function checkSurge(guard: SurgeGuard, capacity: number, waiting: Waiting): Promise<void> {
+export async function checkSurge(
+  guard: SurgeGuard,
+  capacity: number,
+  countWorkers: CountWorkers,
+  waiting: Waiting,
+): Promise<void> {
   const peer = await capacityOfPeer(guard.peer, waiting.signal);
-  if (peer + capacity <= guard.maxTotalCapacity) return waitForIdleNodes(guard.peer, waiting);
+  if (peer + capacity <= guard.maxTotalCapacity) return waitForIdleNodes(guard.peer, countWorkers, waiting);
   throw new Error(
     `${capacity}% here and ${peer}% on the other cluster (${guard.peer.dashboardUrl}) are ${peer + capacity}%, more than ` +
       `the ${guard.maxTotalCapacity}% that the surge allows. Nothing was changed. Lower the other cluster first; ` +
@@ -125,10 +133,14 @@ async function drained(guard: TrafficGuard, readWeights: ReadWeights, { signal, 
   }
 }
 
-async function waitForIdleNodes(peer: DashboardAddress, { signal, progress }: Waiting): Promise<void> {
+async function waitForIdleNodes(
+  peer: DashboardAddress,
+  countWorkers: CountWorkers,
+  { signal, progress }: Waiting,
+): Promise<void> {
   const end = Date.now() + nodesPatienceMs;
   for (;;) {
-    const idle = await idleNodes(peer, signal);
+    const idle = await idleNodes(peer, countWorkers, signal);
     if (idle === 0) return;
     if (Date.now() >= end) {
       throw new Error(
@@ -141,14 +153,17 @@ async function waitForIdleNodes(peer: DashboardAddress, { signal, progress }: Wa
   }
 }
 
-/** Worker nodes without a replica; none where nothing listens any more. */
-async function idleNodes(peer: DashboardAddress, signal: AbortSignal): Promise<number> {
+/** Worker nodes without a replica, by Ray's count or by that of what really is there. */
+async function idleNodes(peer: DashboardAddress, countWorkers: CountWorkers, signal: AbortSignal): Promise<number> {
   try {
     const [nodes, observation] = await Promise.all([clusterNodes(peer, signal), getApplications(peer, signal)]);
     const busy = new Set(deploymentsOf(observation).flatMap(({ observed }) => observed.nodeIds));
-    return nodes.filter(({ id, alive, head }) => alive && !head && !busy.has(id)).length;
+    const workers = nodes.filter(({ alive, head }) => alive && !head);
+    const idle = workers.filter(({ id }) => !busy.has(id)).length;
+    return Math.max(idle, countWorkers(peer) - (workers.length - idle));
   } catch (error) {
-    if (error instanceof DashboardUnreachable && error.refused) return 0;
+    // The workers of a dead head end a moment after it.
+    if (error instanceof DashboardUnreachable && error.refused) return countWorkers(peer);
     throw error;
   }
 }

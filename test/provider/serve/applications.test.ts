@@ -19,10 +19,8 @@ describe("Serve applications on a cluster", function () {
   let marker: string;
   let weight = 0;
   const progress: string[] = [];
-  const type = applicationsType(async () => ({
-    v1: { weight, sessions: 0 },
-    v2: { weight: 100 - weight, sessions: 0 },
-  }));
+  const weights = async () => ({ v1: { weight, sessions: 0 }, v2: { weight: 100 - weight, sessions: 0 } });
+  const type = applicationsType(weights, () => 0);
   const context = (signal = new AbortController().signal): OperationContext => ({
     urn: "urn",
     name: "service-v1",

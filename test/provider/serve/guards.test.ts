@@ -46,6 +46,8 @@ class FakeDashboard {
   }
 }
 
+const none = () => 0;
+
 describe("the surge guard", () => {
   let peer: FakeDashboard;
   let said: string[];
@@ -66,13 +68,13 @@ describe("the surge guard", () => {
       ["a", "b"],
       ["a", "b"],
     ];
-    await checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, waiting());
+    await checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, none, waiting());
     assert.deepEqual(said, []);
   });
 
   it("refuses growth above the surge, and says how it is done", async () => {
     await assert.rejects(
-      checkSurge({ peer: peer.address, maxTotalCapacity: 125 }, 100, waiting()),
+      checkSurge({ peer: peer.address, maxTotalCapacity: 125 }, 100, none, waiting()),
       /100% here and 50% on the other cluster .* 150%, more than the 125%.*`rayshift deploy`/s,
     );
   });
@@ -80,7 +82,7 @@ describe("the surge guard", () => {
   it("counts a cluster without target_capacity as whole", async () => {
     peer.capacity = null;
     await assert.rejects(
-      checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, waiting()),
+      checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, none, waiting()),
       /100% on the other/,
     );
   });
@@ -88,7 +90,7 @@ describe("the surge guard", () => {
   it("waits until the other's idle nodes have really ended", async () => {
     [peer.workers, peer.replicasOn] = [["a", "b", "c"], ["a"]];
     let grown = false;
-    const growth = checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, waiting()).then(() => {
+    const growth = checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, none, waiting()).then(() => {
       grown = true;
     });
     await new Promise((resolve) => setTimeout(resolve, 700));
@@ -99,17 +101,31 @@ describe("the surge guard", () => {
     assert.equal(grown, true);
   });
 
+  it("waits for a worker's process that outlives Ray's word for it, also behind a dead head", async () => {
+    let processes = 3;
+    const count = () => processes;
+    [peer.workers, peer.replicasOn] = [["a"], ["a"]];
+    for (const address of [peer.address, { dashboardUrl: "http://127.0.0.1:9" }]) {
+      processes = 3;
+      const began = Date.now();
+      setTimeout(() => (processes = address === peer.address ? 1 : 0), 300);
+      await checkSurge({ peer: address, maxTotalCapacity: 150 }, 100, count, waiting());
+      assert.ok(Date.now() - began >= 300);
+    }
+    assert.match(said[0]!, /waiting until 2 idle worker nodes/);
+  });
+
   it("stops waiting when the update is cancelled", async () => {
     peer.workers = ["a"];
     const controller = new AbortController();
-    const growth = checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, waiting(controller.signal));
+    const growth = checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, none, waiting(controller.signal));
     setTimeout(() => controller.abort(new Error("the update was cancelled")), 200);
     await assert.rejects(growth, (error: Error) => error.name === "AbortError");
   });
 
   it("takes a cluster that has ended for no capacity", async () => {
     const nobody = { dashboardUrl: "http://127.0.0.1:9" };
-    await checkSurge({ peer: nobody, maxTotalCapacity: 110 }, 100, waiting());
+    await checkSurge({ peer: nobody, maxTotalCapacity: 110 }, 100, none, waiting());
   });
 });
 
