@@ -10,6 +10,7 @@ import {
   type Waypoint,
 } from "../rollout/plan";
 import {
+  deadlineOf,
   type Phase,
   type PlacedVersion,
   type RejectedVersion,
@@ -209,7 +210,7 @@ function placed(
     order,
     surge,
     startedAt,
-    deadline: new Date(Date.parse(startedAt) + config.rolloutTimeoutMinutes * 60_000).toISOString(),
+    deadline: deadlineOf(startedAt, config.rolloutTimeoutMinutes),
     notices: [],
   };
 }

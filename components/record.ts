@@ -103,6 +103,11 @@ export function parseRecord(output: unknown): RolloutRecord | undefined {
   return output === undefined || output === null ? undefined : rolloutRecord.parse(output);
 }
 
+/** The moment at which a rollout is rolled back at the latest; ISO times. */
+export function deadlineOf(startedAt: string, timeoutMinutes: number): string {
+  return new Date(Date.parse(startedAt) + timeoutMinutes * 60_000).toISOString();
+}
+
 /** Digest of a service that runs one version alone. */
 export function stateDigest(primary: Pick<PlacedVersion, "name" | "digest" | "cluster">): string {
   return createHash("sha256").update([primary.name, primary.digest, primary.cluster].join("\n")).digest("hex");

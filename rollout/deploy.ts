@@ -1,7 +1,7 @@
 import { localHost } from "../components/local/host";
 import { preflight } from "../components/local/preflight";
 import { place, refuseRejected } from "../components/placement";
-import type { RolloutRecord } from "../components/record";
+import { deadlineOf, type RolloutRecord } from "../components/record";
 import { deployedOutputs, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
 import { Refused, RolledBack } from "./errors";
 import type { Outcome } from "./events";
@@ -197,7 +197,7 @@ async function rollOut(session: Session, deployed: Deployed, wanted: Wanted, lef
     leftover,
     goal: { kind: "split", traffic: canaryPercent ?? 100, surge },
     startedAt,
-    deadline: new Date(Date.parse(startedAt) + rolloutTimeoutMinutes * 60_000).toISOString(),
+    deadline: deadlineOf(startedAt, rolloutTimeoutMinutes),
     withdrawal: !autoRollback ? "never" : atOnce ? "always" : "whilePrimaryIsWhole",
   };
   await repairBefore(session, deployed);

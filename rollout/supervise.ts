@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { RejectedVersion } from "../components/record";
+import { deadlineOf, type RejectedVersion } from "../components/record";
 import { parseStackConfig, type StackConfig } from "../components/stackConfig";
 import type { Rollout } from "./drive";
 import { RolledBack, StackLocked, UpdateFailed } from "./errors";
@@ -120,9 +120,7 @@ async function causeToAct(session: Session, deployed: Deployed): Promise<Cause |
   const begun = rollout.canary === undefined && waypoint !== undefined && waypoint.immediate !== true;
   if (rollout.canary === undefined && !begun) return undefined;
   if (rejection !== undefined || rollout.phase === "ROLLING_BACK") return { kind: "returning", rejection };
-  const deadline =
-    rollout.deadline ??
-    (waypoint && new Date(Date.parse(waypoint.startedAt) + rolloutTimeoutMinutes * 60_000).toISOString());
+  const deadline = rollout.deadline ?? (waypoint && deadlineOf(waypoint.startedAt, rolloutTimeoutMinutes));
   const over = new AbortController();
   const timer = setTimeout(() => over.abort(), unreachableGraceMs + 2000);
   try {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ask, type Endpoint, Load } from "../../rollout/demo/load";
+import { type Endpoint, Load } from "../../rollout/demo/load";
 import {
   type DeployOptions,
   deploy,
@@ -9,7 +9,7 @@ import {
   supervise,
 } from "../../rollout/index";
 import { InvariantWatch } from "../e2e/invariants";
-import { replicas, TestProject } from "../e2e/project";
+import { replicas, TestProject, versionAnswering } from "../e2e/project";
 import { writeFakePython } from "../fake/python";
 
 const requestsPerSecond = 10;
@@ -60,9 +60,7 @@ export class Scenario {
   /** The version that answers, or the status of another answer. */
   async answering(headers: Record<string, string> = {}): Promise<string> {
     assert.ok(this.endpoint, "nothing is deployed");
-    const ending = await ask(this.endpoint, "", headers);
-    if (!("status" in ending)) return ending.error;
-    return ending.status === 200 ? (JSON.parse(ending.body) as { version: string }).version : String(ending.status);
+    return versionAnswering(this.endpoint, headers);
   }
 
   /** Runs something under load and under the eyes of the invariants: none is broken and no request fails. */

@@ -7,6 +7,7 @@ import { runtimeDirectory } from "../../components/local/host";
 import { readRecord } from "../../provider/local/clusterDirectory";
 import { clusterProcesses, endCluster } from "../../provider/local/rayProcesses";
 import { ConfigFile } from "../../rollout/configFile";
+import { ask, type Endpoint } from "../../rollout/demo/load";
 import { openProject, type Project } from "../../rollout/project";
 
 /** Root of the checkout; tests run from dist/. */
@@ -16,6 +17,13 @@ const commandLine = join(root, "dist", "rollout", "cli", "main.js");
 
 /** Replicas of the test's service at 100%, one GPU each. */
 export const replicas = 4;
+
+/** The version that answers a request, or the status or the cause of another ending. */
+export async function versionAnswering(endpoint: Endpoint, headers: Record<string, string> = {}): Promise<string> {
+  const ending = await ask(endpoint, "", headers);
+  if ("error" in ending) return ending.error;
+  return ending.status === 200 ? (JSON.parse(ending.body) as { version: string }).version : String(ending.status);
+}
 
 /** What a run of a program gave. */
 export interface Ran {

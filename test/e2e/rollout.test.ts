@@ -9,7 +9,7 @@ import { readCounts, readWeights } from "../../provider/local/haproxyAdmin";
 import { ask, Load } from "../../rollout/demo/load";
 import { deploy, plan, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../rollout/index";
 import { InvariantWatch } from "./invariants";
-import { replicas, root, TestProject } from "./project";
+import { replicas, root, TestProject, versionAnswering } from "./project";
 
 const versions = ["v1", "v2", "v3", "v4"];
 const surge = 50;
@@ -54,11 +54,7 @@ describe("a service on this host", function () {
     return result;
   }
 
-  async function versionOf(headers: Record<string, string> = {}): Promise<string> {
-    const ending = await ask(endpoint, "", headers);
-    if ("error" in ending) return ending.error;
-    return ending.status === 200 ? (JSON.parse(ending.body) as { version: string }).version : String(ending.status);
-  }
+  const versionOf = (headers: Record<string, string> = {}) => versionAnswering(endpoint, headers);
 
   /** The lines of an answer that takes so many seconds, two a second; what ended it early is the last one. */
   async function stream(seconds: number): Promise<string[]> {
