@@ -49,7 +49,7 @@ const HEAD_NODE_ID = `${"f".repeat(51)}00000`;
 export const HEAD_NODE_TYPE = "rayshift-head";
 /** Ray asks for 75 MiB at least. Serve passes requests by gRPC; the object store holds only large arguments. */
 const OBJECT_STORE_BYTES = 80_000_000;
-const PYTHON_FILES = ["rayshift_head.py", "rayshift_nodes.py"];
+const PYTHON_FILES = ["rayshift_head.py", "rayshift_nodes.py", "rayshift_demand.py"];
 const PYTHON_SOURCE = resolve(__dirname, "../../../provider/local/python");
 /** What a person's environment may give to Ray and its replicas; the rest (the stack's passphrase, cloud keys) is nobody's business there. */
 const PASSED_ON =
@@ -230,6 +230,7 @@ function autoscalingConfig(inputs: ClusterInputs, ports: ClusterPorts): object {
       type: "external",
       module: "rayshift_nodes.LocalNodeProvider",
       gcs_address: `${LOOPBACK}:${ports.gcs}`,
+      dashboard_url: `http://${LOOPBACK}:${ports.dashboard}`,
       temp_dir: rayDirectory(inputs.directory),
       head_node_type: HEAD_NODE_TYPE,
       head_node_id: HEAD_NODE_ID,

@@ -25,6 +25,7 @@ from ray.autoscaler.tags import (
     TAG_RAY_NODE_STATUS,
     TAG_RAY_USER_NODE_TYPE,
 )
+from rayshift_demand import Demand
 
 LOOPBACK = "127.0.0.1"
 TERMINATE_SECONDS = 10
@@ -37,6 +38,7 @@ class LocalNodeProvider(FakeMultiNodeProvider):
     def __init__(self, provider_config, cluster_name):
         super().__init__(provider_config, cluster_name)
         self._temp_dir = provider_config["temp_dir"]
+        self._demand = Demand(provider_config["dashboard_url"], provider_config["gcs_address"])
         # Workers whose start has been asked for and whose raylet need not run yet: node id -> tags.
         self._starting = {}
         # Nodes that this process started: their raylets are its children and have to be reaped.
@@ -72,6 +74,9 @@ class LocalNodeProvider(FakeMultiNodeProvider):
         return self._known.get(node_id, {})
 
     def create_node_with_resources_and_labels(self, node_config, tags, count, resources, labels):
+        node_type = tags[TAG_RAY_USER_NODE_TYPE]
+        present = sum(each[TAG_RAY_USER_NODE_TYPE] == node_type for each in self._workers().values())
+        self._demand.confirm(present + count, resources)
         started = []
         try:
             for _ in range(count):

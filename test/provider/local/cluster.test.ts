@@ -18,7 +18,7 @@ import { type ClusterInputs, type ClusterState, cluster } from "../../../provide
 import { localPackage } from "../../../provider/local/package";
 import { clusterProcesses, liveWorkerCount } from "../../../provider/local/rayProcesses";
 import type { OperationContext } from "../../../provider/resource";
-import { deleteApplications, putApplications } from "../../../provider/serve/dashboard";
+import { deleteApplications, getApplications, putApplications } from "../../../provider/serve/dashboard";
 import { clusterNodes } from "../../../provider/serve/nodes";
 
 const python = process.env.RAYSHIFT_PYTHON ?? "python3";
@@ -76,6 +76,33 @@ describe("a local Ray cluster", function () {
   this.timeout(180_000);
   let state: ClusterState;
 
+  /** Gives the cluster one application of this code; Ray keeps what it unpacked, also when the folder is gone. */
+  const serve = async (name: string, code: string) => {
+    const source = join(root, `code-${name}`);
+    mkdirSync(source);
+    writeFileSync(join(source, `${name}.py`), code);
+    const packed = await localPackage.create(
+      { source, digest: await digestDirectory(source), excludes: [], store: join(root, "store") },
+      contextOf(),
+    );
+    rmSync(source, { recursive: true });
+    const [host, port] = state.serveAddress.split(":");
+    await putApplications(state, {
+      proxy_location: "HeadOnly",
+      http_options: { host: host!, port: Number(port) },
+      grpc_options: { port: state.grpcPort },
+      applications: [
+        {
+          name,
+          route_prefix: "/",
+          import_path: `${name}:app`,
+          runtime_env: { working_dir: packed.state.uri },
+        },
+      ],
+      target_capacity: null,
+    });
+  };
+
   before(async () => {
     state = (await cluster.create(inputs, contextOf())).state;
   });
@@ -128,28 +155,11 @@ describe("a local Ray cluster", function () {
   });
 
   it("adds a worker for a replica, survives its and the autoscaler's death, and removes it when it is idle", async () => {
-    const source = join(root, "code");
-    mkdirSync(source);
-    writeFileSync(
-      join(source, "hello.py"),
+    await serve(
+      "hello",
       "from ray import serve\n\n@serve.deployment(ray_actor_options={'num_cpus': 0, 'num_gpus': 1})\n" +
         "class Hello:\n    async def __call__(self, request):\n        return 'hello'\n\napp = Hello.bind()\n",
     );
-    const packed = await localPackage.create(
-      { source, digest: await digestDirectory(source), excludes: [], store: join(root, "store") },
-      contextOf(),
-    );
-    rmSync(source, { recursive: true });
-    const [host, port] = state.serveAddress.split(":");
-    await putApplications(state, {
-      proxy_location: "HeadOnly",
-      http_options: { host: host!, port: Number(port) },
-      grpc_options: { port: state.grpcPort },
-      applications: [
-        { name: "hello", route_prefix: "/", import_path: "hello:app", runtime_env: { working_dir: packed.state.uri } },
-      ],
-      target_capacity: null,
-    });
     const serves = async () => {
       const answer = await fetch(`http://${state.serveAddress}/`, { signal: AbortSignal.timeout(3000) }).catch(
         () => undefined,
@@ -183,6 +193,35 @@ describe("a local Ray cluster", function () {
     assert.deepEqual(await cluster.read(directory, state, contextOf()), state, "a dead worker is no drift");
     await eventually("the worker is replaced", 100, async () => liveWorkerCount(directory) === 1 && (await serves()));
 
+    await deleteApplications(state);
+    await eventually("no worker is left", 45, () => liveWorkerCount(directory) === 0);
+  });
+
+  it("adds no worker for a replica that comes after one that failed, and one for what a replica starts itself", async () => {
+    await serve(
+      "failing",
+      "import time\nfrom ray import serve\n\n@serve.deployment(ray_actor_options={'num_cpus': 0, 'num_gpus': 1})\n" +
+        "class Failing:\n    def __init__(self):\n        time.sleep(0.3)\n        raise RuntimeError('no weights')\n\n" +
+        "app = Failing.bind()\n",
+    );
+    let most = 0;
+    await eventually("the application failed", 90, async () => {
+      most = Math.max(most, liveWorkerCount(directory));
+      return (await getApplications(state)).applications.failing?.status === "DEPLOY_FAILED";
+    });
+    assert.equal(most, 1);
+
+    await serve(
+      "pair",
+      "import ray\nfrom ray import serve\n\n@ray.remote(num_cpus=0, num_gpus=1)\nclass Second:\n    def name(self):\n" +
+        "        return 'second'\n\n@serve.deployment(ray_actor_options={'num_cpus': 0, 'num_gpus': 1})\n" +
+        "class First:\n    def __init__(self):\n        self.second = Second.remote()\n        ray.get(self.second.name.remote())\n\n" +
+        "app = First.bind()\n",
+    );
+    await eventually("both of the pair run", 90, async () => {
+      return (await getApplications(state)).applications.pair?.status === "RUNNING";
+    });
+    assert.equal(liveWorkerCount(directory), 2);
     await deleteApplications(state);
     await eventually("no worker is left", 45, () => liveWorkerCount(directory) === 0);
   });

@@ -1,0 +1,94 @@
+"""Tells whether a node that Ray's autoscaler asks for is really missing.
+
+A replica that fails to start is replaced at once, before Ray has seen that its resources are free again. For that moment
+its successor waits, and the autoscaler takes it for demand of one node more, which a surge would have to pay for.
+"""
+
+import json
+import math
+import time
+import urllib.request
+
+from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
+from ray._raylet import GcsClient
+from ray.autoscaler.v2.sdk import get_cluster_resource_state
+
+REST_SECONDS = 5
+POLL_SECONDS = 0.25
+# Ray looks at its nodes' queues once a second, and a process that fails takes seconds to end on a busy host.
+LASTING_SECONDS = 8
+
+
+class NotMissing(Exception):
+    """Nothing waits for the node any more."""
+
+
+class Demand:
+    """What Serve runs on a cluster, and what waits for resources there."""
+
+    def __init__(self, dashboard_url, gcs_address):
+        self._dashboard_url = dashboard_url
+        self._gcs_address = gcs_address
+        self._gcs = None
+
+    def confirm(self, nodes, resources):
+        """Returns at once when the replicas that Serve wants need this many nodes of these resources.
+
+        More than that may be right as well, for actors that replicas start: then whatever waits has to wait for some
+        seconds. Raises NotMissing when nothing does.
+        """
+        try:
+            if nodes <= nodes_for(self._replicas(), resources):
+                return
+        except OSError as error:
+            print(f"Serve does not say how many replicas it wants: {error}", flush=True)
+        end = time.monotonic() + LASTING_SECONDS
+        while time.monotonic() < end:
+            time.sleep(POLL_SECONDS)
+            if not self._waits(resources):
+                raise NotMissing(f"{nodes} nodes would be more than what runs and waits needs")
+
+    def _replicas(self):
+        """(count, resources of one) of each deployment, as Serve wants them now."""
+        request = urllib.request.Request(
+            f"{self._dashboard_url}/api/serve/applications/", headers=get_auth_headers_if_auth_enabled({})
+        )
+        # Without the proxies of the environment: it is this host.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=REST_SECONDS) as answer:
+            applications = json.load(answer)["applications"].values()
+        deployments = [each for application in applications for each in application["deployments"].values()]
+        return [(each["target_num_replicas"], replica_resources(each["deployment_config"])) for each in deployments]
+
+    def _waits(self, resources):
+        if self._gcs is None:
+            self._gcs = GcsClient(address=self._gcs_address)
+        state = get_cluster_resource_state(self._gcs)
+        requests = [each.request for each in state.pending_resource_requests]
+        for gang in state.pending_gang_resource_requests:
+            requests += [*gang.requests, *(each for selector in gang.bundle_selectors for each in selector.resource_requests)]
+        return any(share_of(dict(request.resources_bundle), resources) <= 1 for request in requests)
+
+
+def nodes_for(replicas, resources):
+    """The fewest nodes of these resources that all replicas fit on; those that fit on no such node do not count."""
+    shares = [(count, share_of(needed, resources)) for count, needed in replicas]
+    return math.ceil(round(sum(count * share for count, share in shares if share != math.inf), 6))
+
+
+def replica_resources(config):
+    """What one replica takes, by Serve's rules: one CPU where nothing is said; a placement group holds its actor too."""
+    bundles = config.get("placement_group_bundles")
+    if bundles:
+        names = {name for bundle in bundles for name in bundle}
+        return {name: sum(bundle.get(name, 0) for bundle in bundles) for name in names}
+    options = config.get("ray_actor_options") or {}
+    cpus = options.get("num_cpus")
+    named = {"CPU": 1 if cpus is None else cpus, "GPU": options.get("num_gpus") or 0}
+    return {**named, **(options.get("resources") or {})}
+
+
+def share_of(needed, resources):
+    """The part of a node that is needed; infinite where the node has none of it."""
+    shares = [amount / resources[name] if resources.get(name) else math.inf for name, amount in needed.items() if amount]
+    return max(shares, default=0)
