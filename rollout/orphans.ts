@@ -1,8 +1,11 @@
 import { readFileSync } from "node:fs";
-import { identify, isAlive } from "../provider/local/process";
+import { identify, isAlive, processesNamed, signalProcess } from "../provider/local/process";
 
 /** Environment variable by which an update is known to belong to a driver. */
 const driverVariable = "RAYSHIFT_DRIVER";
+
+const engine = "pulumi";
+const languageHost = "pulumi-language-nodejs";
 
 /** The environment that marks an update as this driver's. */
 export function claimedBy(pid: number): Record<string, string> {
@@ -16,10 +19,29 @@ export function claimedBy(pid: number): Record<string, string> {
  */
 export function isOrphan(pid: number): boolean {
   try {
-    const environment = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
-    const entry = environment.find((line) => line.startsWith(`${driverVariable}=`));
+    const entry = environmentOf(pid).find((line) => line.startsWith(`${driverVariable}=`));
     return entry !== undefined && !isAlive(JSON.parse(entry.slice(driverVariable.length + 1)));
   } catch {
     return false;
+  }
+}
+
+/**
+ * Ends the language hosts of drivers' updates whose engine was killed: Pulumi leaves them running for ever, and nothing
+ * can reach them any more. Those of other people, and those that an engine still uses, are left alone.
+ */
+export function endLanguageHosts(): void {
+  for (const host of processesNamed(languageHost)) {
+    const ours = environmentOf(host.pid).some((line) => line.startsWith(`${driverVariable}=`));
+    if (ours && !processesNamed(engine).some(({ pid }) => pid === host.parent)) signalProcess(host, "SIGTERM");
+  }
+}
+
+/** Lines of NAME=VALUE; none when the process is gone or another user's. */
+function environmentOf(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
+  } catch {
+    return [];
   }
 }

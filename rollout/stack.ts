@@ -4,7 +4,7 @@ import type { Addresses } from "../components/service";
 import { identify, signalProcess, waitForEnd } from "../provider/local/process";
 import { resourceTypes } from "../provider/types";
 import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
-import { isOrphan } from "./orphans";
+import { endLanguageHosts, isOrphan } from "./orphans";
 import { type HistoryEntry, historyEntry } from "./pastRollouts";
 import { type CliResult, type EngineEvent, failureOf, isLocked, killed, type PulumiCli } from "./pulumi";
 import { strayClusters } from "./strays";
@@ -82,13 +82,14 @@ export class Stack {
   }
 
   /**
-   * Clears what a killed update left: its lock, operations that nobody will finish, and clusters that are in no state. A
-   * cluster or load balancer whose creation was under way would never be ended by anything: it is ended here, and
-   * made again by the update that still wants it.
+   * Clears what a killed update left: its language host, its lock, operations that nobody will finish, and clusters that
+   * are in no state. A cluster or load balancer whose creation was under way would never be ended by anything: it is ended
+   * here, and made again by the update that still wants it.
    *
    * @returns the logical names of the clusters that the stack holds
    */
   async settle(signal?: AbortSignal): Promise<string[]> {
+    endLanguageHosts();
     const settled = await this.withoutPending(signal);
     for (const inputs of strayClusters(this.cli.project, directoriesOf(settled))) {
       await endHalfMade({ type: CLUSTER, inputs: { ...inputs } }, signal);
@@ -132,7 +133,10 @@ export class Stack {
       return this.cli.runWithEvents(args, follow, signal);
     }, signal);
     if (result.code === 0) return;
-    if (result.code === killed) throw endedInTheMiddle("the Pulumi engine");
+    if (result.code === killed) {
+      endLanguageHosts();
+      throw endedInTheMiddle("the Pulumi engine");
+    }
     if (errors.some((message) => providerEnded.test(message))) throw endedInTheMiddle("the provider's process");
     throw errors.length > 0 ? new UpdateFailed([...new Set(errors)].join("\n")) : failureOf(what, result);
   }

@@ -17,7 +17,7 @@ export interface WatchOptions {
   endWhenUnhealthy: boolean;
 }
 
-const intervalMs = 250;
+const intervalMs = 500;
 /** A head that does not answer for this long is dead; a busy one answers again within it. */
 export const unreachableGraceMs = 10_000;
 

@@ -78,14 +78,15 @@ export async function runHelper(command, args, { cwd, env = process.env, timeout
 }
 
 /**
- * Runs a program in the foreground, with our terminal and our standard streams, hands signals on and waits for its end.
+ * Runs a program in the foreground, with our terminal and our standard streams, hands signals on and waits for its end. With
+ * `output` (an open file) what it writes goes there.
  * @param {string} command
  * @param {string[]} args
- * @param {{cwd: string, env: NodeJS.ProcessEnv, watch?: (end: () => void) => NodeJS.Timeout}} options `watch` gets a function that ends the program
+ * @param {{cwd: string, env: NodeJS.ProcessEnv, watch?: (end: () => void) => NodeJS.Timeout, output?: "inherit" | number}} options `watch` gets a function that ends the program
  * @returns {Promise<number>} the exit code, 128 + number for a signal
  */
-export async function runForeground(command, args, { cwd, env, watch }) {
-  const child = spawn(command, args, { cwd, env, stdio: "inherit" });
+export async function runForeground(command, args, { cwd, env, watch, output = "inherit" }) {
+  const child = spawn(command, args, { cwd, env, stdio: ["inherit", output, output] });
   const forward = (signal) => {
     // A Ctrl-C reaches every process in the terminal's foreground: the child has it already, and a second one would mean "now, at once" to it.
     if (signal === "SIGINT" && inForeground()) return;

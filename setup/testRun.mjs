@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
@@ -6,6 +6,11 @@ import { runForeground } from "./child.mjs";
 
 /** How long mocha may stay alive after the last test: whatever keeps it is something a test left open. */
 const leakGraceSeconds = 30;
+
+/** Folders of tests that mostly wait for updates of a stack: they go beside those that mostly compute. */
+const waiting = ["behaviour", "chaos"];
+/** Tests that measure a service under load: they have the host for themselves. */
+const alone = ["e2e"];
 
 /** The last line of a test run. */
 export function testSummary(passed, failed) {
@@ -22,11 +27,33 @@ export function testSummary(passed, failed) {
  */
 export async function runTests(root, env, args) {
   const { files, options } = splitArguments(root, args);
-  const lint = files.length === 0 ? await runLinter(root, env) : { passed: 0, failed: 0 };
-  const tests = await runMocha(root, env, files.length === 0 ? ["dist/test/**/*.test.js"] : files, options);
-  const failed = lint.failed + tests.failed;
-  process.stdout.write(`${testSummary(lint.passed + tests.passed, failed)}\n`);
+  const all = files.length === 0;
+  const results = all ? [await runLinter(root, env)] : [];
+  for (const lanes of all ? stagesOf(testFiles(root)) : [[files]]) {
+    results.push(...(await runLanes(root, env, lanes, options)));
+  }
+  const [passed, failed] = ["passed", "failed"].map((key) => results.reduce((sum, each) => sum + each[key], 0));
+  process.stdout.write(`${testSummary(passed, failed)}\n`);
   return failed === 0 ? 0 : 1;
+}
+
+/**
+ * What a whole run consists of: one stage after the other, the lanes of a stage at the same time.
+ * @param {string[]} files compiled tests, as paths relative to the project
+ * @returns {string[][][]} stages of lanes of files, none of them empty
+ */
+export function stagesOf(files) {
+  const below = (folders) => files.filter((file) => folders.includes(file.split("/")[2]));
+  const others = files.filter((file) => ![...waiting, ...alone].includes(file.split("/")[2]));
+  const stages = [[others, below(waiting)], [below(alone)]];
+  return stages.map((lanes) => lanes.filter((lane) => lane.length > 0)).filter((lanes) => lanes.length > 0);
+}
+
+function testFiles(root) {
+  return readdirSync(join(root, "dist", "test"), { recursive: true })
+    .filter((file) => file.endsWith(".test.js"))
+    .map((file) => `dist/test/${file}`)
+    .sort();
 }
 
 /** Sorts arguments into compiled test files, as patterns relative to `root`, and mocha's options. */
@@ -48,7 +75,28 @@ async function runLinter(root, env) {
   return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
 }
 
-async function runMocha(root, env, files, options) {
+/** Runs lanes at the same time. The first one reports as it goes, the others when the first has ended. */
+async function runLanes(root, env, [shown, ...others], options) {
+  const folder = mkdtempSync(join(tmpdir(), "rayshift-lanes-"));
+  try {
+    const hidden = others.map(async (files, index) => {
+      const file = join(folder, `${index}.txt`);
+      const output = openSync(file, "w");
+      const result = await runMocha(root, env, files, options, output).finally(() => closeSync(output));
+      return { result, file };
+    });
+    const results = [await runMocha(root, env, shown, options, "inherit")];
+    for (const { result, file } of await Promise.all(hidden)) {
+      process.stdout.write(readFileSync(file));
+      results.push(result);
+    }
+    return results;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function runMocha(root, env, files, options, output) {
   const mocha = createRequire(join(root, "package.json")).resolve("mocha/bin/mocha.js");
   const folder = mkdtempSync(join(tmpdir(), "rayshift-test-"));
   const countsFile = join(folder, "counts.json");
@@ -59,6 +107,7 @@ async function runMocha(root, env, files, options) {
     const code = await runForeground(process.execPath, [mocha, ...own, ...options, ...files], {
       cwd: root,
       env: { ...env, RAYSHIFT_TEST_COUNTS: countsFile },
+      output,
       watch: (end) => {
         let endedAt;
         return setInterval(() => {

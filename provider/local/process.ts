@@ -70,6 +70,18 @@ export function processesWithArgument(argument: string): ProcessIdentity[] {
     .filter((identity) => identity !== undefined);
 }
 
+/** The running processes of this program, with the pid of whatever is the parent of each now. */
+export function processesNamed(program: string): Array<ProcessIdentity & { parent: number }> {
+  // The kernel keeps the first 15 bytes of a name.
+  const kept = program.slice(0, 15);
+  return allPids().flatMap((pid) => {
+    if (readProc(`${pid}/comm`)?.trim() !== kept) return [];
+    const identity = identify(pid);
+    const parent = /^PPid:\s*(\d+)$/m.exec(readProc(`${pid}/status`) ?? "")?.[1];
+    return identity === undefined || parent === undefined ? [] : [{ ...identity, parent: Number(parent) }];
+  });
+}
+
 /** Who listens on this TCP port of the host, as "name (pid 123)"; undefined when nobody does or it may not be seen. */
 export function portHolder(port: number): string | undefined {
   const sockets = new Set(["net/tcp", "net/tcp6"].flatMap((table) => listeningInodes(readProc(table) ?? "", port)));

@@ -3,14 +3,16 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { tell } from "../../provider/local/haproxyAdmin";
 import { endCluster } from "../../provider/local/rayProcesses";
-import { RolledBack, type RolloutEvent, status, UpdateFailed } from "../../rollout/index";
+import { DeadlinePassed, RolledBack, type RolloutEvent, status, UpdateFailed } from "../../rollout/index";
+import { replicas } from "../e2e/project";
+import { lieAbout } from "../fake/lyingSocket";
 import { Scenario } from "./scenario";
 
 describe("What somebody else changes during a rollout", function () {
   this.timeout(180_000);
   let service: Scenario;
   before(async () => {
-    service = new Scenario(["v1", "v2", "v3", "v4"]);
+    service = new Scenario(["v1", "v2", "v3", "v4", "v5"]);
     await service.begin("v1");
   });
   after(() => service.end());
@@ -80,5 +82,42 @@ describe("What somebody else changes during a rollout", function () {
     await assert.rejects(attempt, (error: Error) => error instanceof RolledBack && /v4/.test(error.message));
     assert.deepEqual([await service.answering(), service.clusters()], ["v2", ["v2"]]);
     await service.assertNothingToDo();
+  });
+
+  describe("is nothing, and the load balancer lies", () => {
+    let honest = async () => {};
+    afterEach(() => honest());
+
+    it("about a weight that it accepts: the step is not complete, nothing is shrunk, and the error says so", async () => {
+      honest = await lieAbout("v5", admin());
+      await assert.rejects(service.deploy("v5", { maxSurgePercent: 50 }), (error: Error) => {
+        assert.ok(error instanceof UpdateFailed);
+        assert.match(error.message, /accepted the change but does not do it: traffic\/v5 has weight 0, not 50/);
+        return true;
+      });
+      const { primary } = await status({ folder: service.folder });
+      assert.deepEqual([primary?.capacity, primary?.replicas?.running, primary?.traffic], [null, replicas, 100]);
+      assert.deepEqual([service.reached, service.clusters(), await service.answering()], [[], ["v2", "v5"], "v2"]);
+    });
+
+    it("until the deadline: the rollout is taken back", async () => {
+      honest = await lieAbout("v5", admin());
+      service.project.setConfig("rolloutTimeoutMinutes", 0.001);
+      await assert.rejects(service.deploy("v5", { maxSurgePercent: 50 }), DeadlinePassed);
+      service.project.setConfig("rolloutTimeoutMinutes", undefined);
+      await honest();
+      honest = async () => {};
+      assert.deepEqual([await service.answering(), service.clusters()], ["v2", ["v2"]]);
+      await service.assertNothingToDo();
+    });
+
+    it("no more: the same command goes on", async () => {
+      honest = await lieAbout("v5", admin());
+      await assert.rejects(service.deploy("v5", { maxSurgePercent: 50 }), UpdateFailed);
+      await honest();
+      honest = async () => {};
+      const { outcome } = await service.deploy("v5", { maxSurgePercent: 50 });
+      assert.deepEqual([outcome, await service.answering(), service.clusters()], ["completed", "v5", ["v5"]]);
+    });
   });
 });

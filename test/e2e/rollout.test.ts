@@ -272,7 +272,8 @@ describe("a service on this host", function () {
   });
 
   describe("whose canary becomes unhealthy in the middle of a rollout", () => {
-    it("takes its traffic away within seconds, and goes back at once", async () => {
+    it("takes its traffic away within seconds, and goes back at once", async function () {
+      const load = new Load(endpoint, requestsPerSecond);
       const flag = join(project.folder, "break");
       const admin = join(project.directoryOf("load-balancer"), "admin.sock");
       let toldAt = 0;
@@ -293,6 +294,10 @@ describe("a service on this host", function () {
       while (((await readWeights(admin)).v3?.weight ?? 0) > 0) await sleep(20);
       assert.ok(Date.now() - toldAt < 3000, `${Date.now() - toldAt} ms`);
       await outcome;
+      const { sent, failed } = await load.stop();
+      // Requests may fail from the moment the replicas fail to the one when the traffic is away, and no longer.
+      this.test!.title += ` (${failed} of ${sent} requests failed)`;
+      assert.ok(failed <= 5 * requestsPerSecond, JSON.stringify({ ...load.counts, times: undefined }));
       assert.equal(await versionOf(), "v2");
       await assertNothingToDo();
     });

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { importSetup, root, runNode, temporaryFolder } from "./support";
 
 interface TestRun {
   splitArguments(root: string, args: string[]): { files: string[]; options: string[] };
+  stagesOf(files: string[]): string[][][];
 }
 
 describe("setup: test run", () => {
@@ -24,7 +25,9 @@ describe("setup: test run", () => {
     writeFileSync(join(project, "package.json"), "{}");
     for (const name of ["node_modules", "setup"]) symlinkSync(join(root, name), join(project, name));
     for (const [name, body] of Object.entries(tests)) {
-      writeFileSync(join(project, "dist", "test", `${name}.test.js`), body);
+      const file = join(project, "dist", "test", `${name}.test.js`);
+      mkdirSync(dirname(file), { recursive: true });
+      writeFileSync(file, body);
     }
     const program = `import { runTests } from ${JSON.stringify(pathToFileURL(join(root, "setup", "testRun.mjs")).href)};
       process.exitCode = await runTests(${JSON.stringify(project)}, process.env, ${JSON.stringify(args)});`;
@@ -54,6 +57,26 @@ describe("setup: test run", () => {
       code: 1,
       lastLine: "0 passed, 1 failed",
     });
+  });
+
+  it("runs everything, the end-to-end tests alone and at last, those that wait beside those that compute", () => {
+    const [e2e, chaos, provider, top] = ["e2e/a", "chaos/b", "provider/local/c", "d"].map(
+      (name) => `dist/test/${name}.test.js`,
+    ) as [string, string, string, string];
+    assert.deepEqual(module.stagesOf([e2e, chaos, provider, top]), [[[provider, top], [chaos]], [[e2e]]]);
+    assert.deepEqual(module.stagesOf([e2e]), [[[e2e]]]);
+  });
+
+  it("reports what failed in any of the lanes", async () => {
+    const tests = {
+      "provider/good": "it('a', () => {});",
+      "behaviour/bad": "it('b', () => { throw new Error('no'); });",
+      "e2e/good": "it('c', () => {});",
+    };
+    const { code, lastLine } = await run(tests, []);
+    assert.equal(code, 1);
+    // The linter counts as one, and has nothing to check in this small project.
+    assert.equal(lastLine, "2 passed, 2 failed");
   });
 
   it("finds the compiled tests of sources, of compiled files and of folders", () => {

@@ -1,17 +1,8 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { Agent, createServer, type IncomingHttpHeaders, request, type Server } from "node:http";
-import { type AddressInfo, createConnection, createServer as createSocketServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -26,6 +17,7 @@ import {
 import { processesWithArgument, waitForEnd } from "../../../provider/local/process";
 import { type Backend, weightCommands } from "../../../provider/local/shift";
 import { type OperationContext, PartialFailure } from "../../../provider/resource";
+import { lieAbout } from "../../fake/lyingSocket";
 
 /** A cluster's HTTP side: answers with its name, the number of requests it got, and what reached it. */
 class Upstream {
@@ -640,7 +632,7 @@ describe("the local load balancer", function () {
     it("a load balancer that accepts a weight and does not apply it", async () => {
       const [v1, v2] = await pair();
       const state = await create(inputs([v1.backend(100), v2.backend(0)], { canary: "v2" }));
-      const close = await lyingAbout("v2", state);
+      const close = await lieAbout("v2", state.adminSocket);
       const attempt = update(state, inputs([v1.backend(50), v2.backend(50)], { canary: "v2" }));
       const failure: Error = await attempt.then(
         () => new Error("believed it"),
@@ -663,7 +655,7 @@ describe("the local load balancer", function () {
     it("a weight that was to fall and did not: the update fails, and the next one brings it about", async () => {
       const [v1, v2] = await pair();
       const state = await create(inputs([v1.backend(100), v2.backend(0)], { canary: "v2" }));
-      const close = await lyingAbout("v1", state);
+      const close = await lieAbout("v1", state.adminSocket);
       const wanted = inputs([v1.backend(50), v2.backend(50)], { canary: "v2" });
       const failure: unknown = await update(state, wanted).catch((error) => error);
       await close();
@@ -675,24 +667,6 @@ describe("the local load balancer", function () {
       assert.deepEqual(await weights(), { v1: 50, v2: 50 });
     });
   });
-
-  /** Puts a fake in the way of the admin socket: it swallows weights of one version and passes all else on. */
-  async function lyingAbout(version: string, state: LoadBalancerState): Promise<() => Promise<void>> {
-    const real = `${state.adminSocket}.real`;
-    renameSync(state.adminSocket, real);
-    const fake = createSocketServer((client) => {
-      client.once("data", (line) => {
-        const swallowed = new RegExp(`set server traffic/${version} weight \\d+;?`, "g");
-        const behind = createConnection(real, () => behind.write(line.toString().replace(swallowed, "")));
-        behind.pipe(client);
-      });
-    });
-    await new Promise<void>((resolve) => fake.listen(state.adminSocket, resolve));
-    return async () => {
-      await new Promise((resolve) => fake.close(resolve));
-      renameSync(real, state.adminSocket);
-    };
-  }
 
   describe("begins and ends", () => {
     it("taking over a process that a killed create left, as it is wanted now", async () => {
