@@ -1,7 +1,8 @@
 import { localHost } from "../components/local/host";
 import { preflight } from "../components/local/preflight";
 import { place, refuseRejected } from "../components/placement";
-import { deadlineOf, type RolloutRecord } from "../components/record";
+import { deadlineOf, type RejectedVersion, type RolloutRecord } from "../components/record";
+import { type ConfiguredWaypoint, parseStackConfig } from "../components/stackConfig";
 import { deployedOutputs, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
 import { Refused, RolledBack } from "./errors";
 import type { Outcome } from "./events";
@@ -88,8 +89,13 @@ async function change(
 ): Promise<Outcome> {
   const { primary, canary } = deployed.rollout;
   const surge = wanted.config.maxSurgePercent ?? deployed.rollout.surge;
-  refuse(deployed, wanted, retry);
   const { digest } = wanted.version;
+  const rejection = retry ? undefined : unfinishedRejection(deployed, wanted, clusters);
+  if (rejection !== undefined) {
+    await goBack(session, deployed, surge);
+    throw new RolledBack(wanted.version.name, rejection.reason);
+  }
+  refuse(deployed, wanted, retry);
   if (wanted.config.inPlace === true) return updateInPlace(session, deployed, wanted);
   if (canary !== undefined && digest !== canary.digest) {
     if (digest !== primary.digest && (await promoted(session, deployed, surge))) {
@@ -104,14 +110,20 @@ async function change(
     await goBack(session, deployed, surge);
     return change(session, await deployedOutputs(session), wanted, [], retry);
   }
-  const rejection = wanted.config.rejected;
-  if (canary !== undefined && rejection?.digest === digest && !retry) {
-    // The way back of a rejected canary was interrupted.
-    await goBack(session, deployed, surge);
-    throw new RolledBack(canary.name, rejection.reason);
-  }
   if (digest === primary.digest) return keep(session, deployed, wanted, clusters);
   return rollOut(session, deployed, wanted, canary === undefined && clusters.length > 1);
+}
+
+/** Why the wanted version was rejected, while something of it is left: its way back was interrupted. */
+function unfinishedRejection(
+  { rollout: { canary, rejected = [] } }: Deployed,
+  { version: { digest }, config }: Wanted,
+  clusters: string[],
+): RejectedVersion | undefined {
+  const pending = config.rejected?.digest === digest ? config.rejected : undefined;
+  if (canary !== undefined) return canary.digest === digest ? pending : undefined;
+  // The record forgets a canary before its cluster has ended.
+  return clusters.length > 1 ? (pending ?? rejected.find((each) => each.digest === digest)) : undefined;
 }
 
 /**
@@ -167,6 +179,8 @@ async function keep(session: Session, deployed: Deployed, wanted: Wanted, cluste
   const faults = [
     ...seen.gone.map((part) => `${part} is gone`),
     ...(seen.at.canaryTraffic === 0 && !seen.drifted ? [] : ["requests go elsewhere"]),
+    ...(seen.unhealthy.primary === undefined ? [] : [seen.unhealthy.primary]),
+    ...(seen.at.primaryCapacity === 100 ? [] : [`its capacity is ${seen.at.primaryCapacity}%`]),
     ...(clusters.length > 1 ? ["an interrupted rollout left a cluster"] : []),
   ];
   if (faults.length === 0) return "unchanged";
@@ -189,19 +203,21 @@ async function rollOut(session: Session, deployed: Deployed, wanted: Wanted, lef
   const { canaryPercent, maxSurgePercent, rolloutTimeoutMinutes, autoRollback } = wanted.config;
   const { primary, canary } = deployed.rollout;
   const surge = maxSurgePercent ?? deployed.rollout.surge;
-  const startedAt = deployed.rollout.startedAt ?? new Date().toISOString();
+  const begun = leftover ? begunUpdate(session, deployed, wanted) : undefined;
+  const startedAt = deployed.rollout.startedAt ?? begun?.startedAt ?? new Date().toISOString();
   const atOnce = surge !== undefined && canaryPercent === undefined;
   const rollout: Rollout = {
     versions: { primary: primary.name, canary: wanted.version.name },
     digest: wanted.version.digest,
     leftover,
+    begun,
     goal: { kind: "split", traffic: canaryPercent ?? 100, surge },
     startedAt,
     deadline: deadlineOf(startedAt, rolloutTimeoutMinutes),
     withdrawal: !autoRollback ? "never" : atOnce ? "always" : "whilePrimaryIsWhole",
   };
   await repairBefore(session, deployed);
-  session.config.edit({ ...configFor(wanted), canaryPercent });
+  session.config.edit({ ...configFor(wanted), waypoint: begun, canaryPercent });
   const end = await walkTo(session, deployed, rollout);
   if (end.kind !== "arrived") {
     return giveUp(session, rollout, end, { autoRollback, atOnce });
@@ -212,6 +228,12 @@ async function rollOut(session: Session, deployed: Deployed, wanted: Wanted, lef
   const before = canary === undefined ? await deployedOutputs(session) : deployed;
   await settleAt(session, before, `${wanted.version.name} completes, ${primary.name} ends`);
   return "completed";
+}
+
+/** The waypoint of the first update, which a killed command left in the config. */
+function begunUpdate({ config }: Session, { rollout }: Deployed, { version }: Wanted): ConfiguredWaypoint | undefined {
+  const { waypoint } = parseStackConfig(config.read());
+  return waypoint?.canary === version.name && waypoint.primary === rollout.primary.name ? waypoint : undefined;
 }
 
 /**

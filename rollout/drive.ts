@@ -6,6 +6,7 @@ import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
 import type { RolloutEvent } from "./events";
 import { type Inspection, inspect, primaryServes } from "./inspect";
 import {
+  check,
   describeWaypoint,
   destinationOf,
   directionOf,
@@ -18,7 +19,7 @@ import {
 import type { EngineEvent } from "./pulumi";
 import { type Deployed, isDeployed, type Session } from "./session";
 import { type Interruption, watch } from "./watch";
-import { type Withdrawal, withdrawTraffic } from "./withdraw";
+import { mayWithdraw, type Withdrawal, withdrawTraffic } from "./withdraw";
 
 /** The two versions of a rollout, by name. */
 export interface Versions {
@@ -36,6 +37,8 @@ export interface Rollout {
   digest: string | undefined;
   /** The stack has a cluster that its record does not know, from a first update that was broken off. */
   leftover?: boolean | undefined;
+  /** Where that update was to lead. It is finished before anything grows on, so that the canary comes into the record. */
+  begun?: Waypoint | undefined;
   goal: Goal;
   /** ISO time of the rollout's start. */
   startedAt: string;
@@ -60,13 +63,11 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
   for (;;) {
     const standing = waypointOf(current.rollout);
     const leap = leavesPrimary(seen, goal);
-    const next = leap ? destinationOf(goal) : nextWaypoint(seen.at, goal);
+    const next = leap ? destinationOf(goal) : (begunBefore(current, rollout) ?? nextWaypoint(seen.at, goal));
     if (equal(next, seen.at) && equal(next, standing) && current.rollout.canary !== undefined && !seen.drifted)
       return { kind: "arrived" };
-    const withdraw =
-      rollout.withdrawal === "always" || (rollout.withdrawal !== "never" && seen.at.primaryCapacity === 100);
     if (seen.unhealthy.canary !== undefined && forward) {
-      if (withdraw && primaryServes(seen)) await withdrawTraffic(current);
+      if (mayWithdraw(rollout.withdrawal, seen)) await withdrawTraffic(current);
       return { kind: "unhealthy", reason: seen.unhealthy.canary };
     }
     if (leap) {
@@ -84,7 +85,7 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
       canary: versions.canary,
       deadline: forward ? rollout.deadline : undefined,
       endWhenUnhealthy: forward,
-      withdraw,
+      withdrawal: rollout.withdrawal,
       // What is gone, or stands elsewhere than the last update left it, the engine only sees when it looks; so does a
       // leftover that is dead. A primary that is left anyway is not made again.
       refresh: leap
@@ -117,7 +118,16 @@ function leavesPrimary(seen: Inspection, goal: Goal): boolean {
   return goal.surge === undefined || seen.primary.replicas === null;
 }
 
-function elsewhere(wanted: Waypoint, { at, gone }: Inspection): UpdateFailed {
+/** A waypoint that a broken-off first update was on its way to; undefined when that is not safe or not wanted any more. */
+function begunBefore({ rollout: { canary } }: Deployed, { begun, goal }: Rollout): Waypoint | undefined {
+  if (canary !== undefined || begun === undefined || goal.kind === "rollback") return undefined;
+  const { primaryCapacity, canaryCapacity, canaryTraffic } = begun;
+  const at = { primaryCapacity, canaryCapacity, canaryTraffic };
+  return canaryTraffic <= goal.traffic && check(at, goal.surge).length === 0 ? at : undefined;
+}
+
+/** The update ended well, and the service is not where it was to lead. */
+export function elsewhere(wanted: Waypoint, { at, gone }: Inspection): UpdateFailed {
   const missing = gone.length === 0 ? "" : `; ${gone.join(" and ")} does not answer`;
   return new UpdateFailed(
     `the update is done, but the service stands at ${describeWaypoint(at)} where it should be at ` +
@@ -175,8 +185,8 @@ export interface WatchedUpdate {
   canary?: string | undefined;
   deadline?: string | undefined;
   endWhenUnhealthy: boolean;
-  /** An unhealthy canary loses its traffic before the update has ended. */
-  withdraw?: boolean;
+  /** Whether an unhealthy canary loses its traffic before the update has ended; never when absent. */
+  withdrawal?: Withdrawal;
   refresh?: boolean;
 }
 
@@ -194,7 +204,8 @@ export async function watchedUpdate(
   emit({ event: "update", message: update.message, ...(update.waypoint ? { waypoint: update.waypoint } : {}) });
   // A canary that this update makes is in no record yet; it is watched from the moment its cluster runs.
   let visible = before;
-  let primaryIsGood = true;
+  const { withdrawal = "never" } = update;
+  let last: Inspection | undefined;
   const given = new AbortController();
   const over = new AbortController();
   const report = statusReporter(emit);
@@ -208,7 +219,7 @@ export async function watchedUpdate(
               return inspect(rollout, targets, looking);
             },
             onLook: (seen) => {
-              primaryIsGood = primaryServes(seen);
+              last = seen;
               report(seen);
               session.assertDriving();
             },
@@ -217,7 +228,9 @@ export async function watchedUpdate(
           },
           AbortSignal.any([over.signal, signal]),
         ).then(async (reason) => {
-          if (reason?.kind === "unhealthy" && update.withdraw === true && primaryIsGood)
+          // Not where the update itself is about to take from the primary what this needs.
+          const whole = withdrawal === "always" || update.waypoint?.primaryCapacity === 100;
+          if (reason?.kind === "unhealthy" && last !== undefined && whole && mayWithdraw(withdrawal, last))
             await withdrawTraffic(visible ?? before);
           if (reason !== undefined) given.abort(new Error(reason.reason));
           return reason;
@@ -244,11 +257,14 @@ export async function watchedUpdate(
     const interruption = await watching;
     signal.throwIfAborted();
     if (interruption !== undefined) return interruption;
-    const canaryFailed = update.canary !== undefined && [...failed].some((name) => isPartOf(name, update.canary!));
     const ownFault = error instanceof StackLocked || error instanceof EngineEnded;
-    if (canaryFailed && update.endWhenUnhealthy && !ownFault) {
-      if (update.withdraw === true && primaryIsGood && visible !== undefined) await withdrawTraffic(visible);
-      return { kind: "unhealthy", reason: (error as Error).message };
+    if (update.endWhenUnhealthy && !ownFault && visible !== undefined) {
+      const canaryFailed = update.canary !== undefined && [...failed].some((name) => isPartOf(name, update.canary!));
+      // It may have failed faster than the watch looks, at what the load balancer asks of a version.
+      const seen = await inspect(visible.rollout, visible.targets, signal);
+      const reason = canaryFailed ? (error as Error).message : seen.unhealthy.canary;
+      if (reason !== undefined && mayWithdraw(withdrawal, seen)) await withdrawTraffic(visible);
+      if (reason !== undefined) return { kind: "unhealthy", reason };
     }
     throw error;
   }

@@ -1,9 +1,9 @@
 import { waypointOf } from "../components/placement";
 import type { PlacedVersion, RejectedVersion } from "../components/record";
-import { deployedOutputs, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
+import { deployedOutputs, elsewhere, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
 import { DeadlinePassed, RolledBack, UpdateFailed } from "./errors";
 import { inspect, primaryServes } from "./inspect";
-import { primaryOnly } from "./plan";
+import { equal, primaryOnly } from "./plan";
 import { type Deployed, isDeployed, type Session } from "./session";
 import type { Interruption } from "./watch";
 
@@ -75,9 +75,10 @@ export async function goBack(session: Session, deployed: Deployed, surge: number
       withdrawal: "never",
     });
   }
-  session.config.edit({ waypoint: undefined });
+  // Of a canary that no record has, the waypoint is all that tells of it.
+  if (canary !== undefined) session.config.edit({ waypoint: undefined });
   await end(session, deployed, `back to ${primary.name}${canary === undefined ? "" : `, ${canary.name} ends`}`);
-  session.config.edit({ rejected: undefined });
+  session.config.edit({ waypoint: undefined, rejected: undefined });
 }
 
 /** Weights, the primary's capacity and the canary's end in one update in which nothing waits for anything. */
@@ -101,11 +102,17 @@ async function backAtOnce(session: Session, deployed: Deployed): Promise<void> {
 async function end(session: Session, before: Deployed, message: string): Promise<void> {
   const began = Date.now();
   // A failed or killed update may have left the engine with another picture than what runs.
-  const seen = await inspect(before.rollout, before.targets, session.signal);
-  const refresh = seen.gone.length > 0 || seen.drifted;
-  await watchedUpdate(session, before, { message, endWhenUnhealthy: false, refresh });
-  // What is dead, the engine forgets when it looks, and ends nothing of it.
-  if (refresh) await session.stack.settle(session.signal);
-  const { rollout, targets } = await deployedOutputs(session);
-  reportReached(session, primaryOnly, await inspect(rollout, targets, session.signal), began);
+  let seen = await inspect(before.rollout, before.targets, session.signal);
+  let refresh = seen.gone.length > 0 || seen.drifted;
+  for (let attempt = 1; attempt <= 2; attempt++) {
+    await watchedUpdate(session, before, { message, endWhenUnhealthy: false, refresh });
+    // What is dead, the engine forgets when it looks, and ends nothing of it.
+    if (refresh) await session.stack.settle(session.signal);
+    const { rollout, targets } = await deployedOutputs(session);
+    seen = await inspect(rollout, targets, session.signal);
+    if (equal(seen.at, primaryOnly) && !seen.drifted) return reportReached(session, primaryOnly, seen, began);
+    // What a provider did that was killed right after, the engine does not know.
+    refresh = true;
+  }
+  throw elsewhere(primaryOnly, seen);
 }

@@ -74,11 +74,15 @@ export async function driving<T>(
   const { project } = session;
   const place = join(project.home, "run", `${project.name}-${project.stack}`);
   try {
-    const work = (held: () => boolean) => {
+    const work = (held: () => boolean, takenOver: boolean) => {
       session.assertDriving = () => {
         if (!held()) throw lockLost(command, project.stack);
       };
-      return restoringConfig(session, () => drive(session));
+      return restoringConfig(session, async () => {
+        // What the killed command's update still does would make everything that is read now untrue.
+        if (takenOver) await session.stack.endOrphan(session.signal);
+        return drive(session);
+      });
     };
     return await withLock(place, `rayshift ${command}`, work, session.signal, 0);
   } catch (error) {

@@ -97,6 +97,14 @@ export class Stack {
     return clustersOf(settled);
   }
 
+  /** Ends an update that goes on though its command was killed; throws {@link StackLocked} for anybody else's. */
+  async endOrphan(signal?: AbortSignal): Promise<void> {
+    const found = await this.cli.run(["stack", "export"], signal);
+    if (isMissing(found)) return;
+    // Taking the lock is the only way to learn of one; the state stays as it is then.
+    await this.unlocked(async () => this.cli.importState(await this.export(signal), signal), signal);
+  }
+
   private async withoutPending(signal?: AbortSignal): Promise<ExportedStack> {
     const found = await this.export(signal);
     if (pendingOf(found).length === 0) return found;

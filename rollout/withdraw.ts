@@ -1,5 +1,6 @@
 import { tell } from "../provider/local/haproxyAdmin";
 import { TRAFFIC } from "../provider/local/haproxyConfig";
+import { type Inspection, primaryServes } from "./inspect";
 import type { Deployed } from "./session";
 
 /**
@@ -7,6 +8,12 @@ import type { Deployed } from "./session";
  * primary is whole and so can take it.
  */
 export type Withdrawal = "always" | "whilePrimaryIsWhole" | "never";
+
+/** Whether the primary can take all requests now, as far as that is asked for. */
+export function mayWithdraw(withdrawal: Withdrawal, seen: Inspection): boolean {
+  if (withdrawal === "never" || !primaryServes(seen)) return false;
+  return withdrawal === "always" || seen.at.primaryCapacity === 100;
+}
 
 /**
  * Sends all requests to the primary, at the load balancer itself. The one effect that is not an update: starting one

@@ -42,12 +42,13 @@ const BREAK_MS = 10_000;
  * @param owner what holds the lock, for the message of whoever finds it held
  * @param signal ends the waiting
  * @param patienceMs longest wait for a living holder
- * @param fn is given a question: whether the lock is still this one's, or somebody took it away
+ * @param fn is given a question: whether the lock is still this one's, or somebody took it away; and whether it was taken
+ *   over from a holder that was killed
  */
 export async function withLock<T>(
   directory: string,
   owner: string,
-  fn: (held: () => boolean) => Promise<T>,
+  fn: (held: () => boolean, takenOver: boolean) => Promise<T>,
   signal: AbortSignal,
   patienceMs = PATIENCE_MS,
 ): Promise<T> {
@@ -58,7 +59,10 @@ export async function withLock<T>(
   const holder: Holder = { ...self, owner, since: new Date().toISOString(), id: randomUUID() };
 
   const end = Date.now() + patienceMs;
-  while (!acquire(file, holder)) {
+  let takenOver = false;
+  for (;;) {
+    takenOver ||= isDead(readHolder(file));
+    if (acquire(file, holder)) break;
     const other = readHolder(file);
     if (Date.now() >= end && other !== undefined) {
       throw new LockHeld(directory, other.owner, other.pid, other.since);
@@ -66,11 +70,13 @@ export async function withLock<T>(
     await sleep(POLL_MS, undefined, { signal });
   }
   try {
-    return await fn(() => readHolder(file)?.id === holder.id);
+    return await fn(() => readHolder(file)?.id === holder.id, takenOver);
   } finally {
     if (readHolder(file)?.id === holder.id) rmSync(file, { force: true });
   }
 }
+
+const isDead = (holder: Holder | undefined) => holder !== undefined && !isAlive(holder);
 
 function acquire(file: string, holder: Holder): boolean {
   const current = readHolder(file);

@@ -53,6 +53,8 @@ export interface ApplicationsState extends ApplicationsInputs {
   declared: DeclaredCounts;
   /** Replicas that were running at least when the operation ended, by "application/deployment". */
   replicas: Record<string, number>;
+  /** Applications that Ray had given up when it was asked last: it tries again only when it is sent something. */
+  givenUp?: string[];
 }
 
 /** What the cluster runs as far as the stack knows. */
@@ -99,6 +101,7 @@ export function applicationsType(
       const changes =
         !isDeepStrictEqual(plain(state.config), plain(inputs.config)) ||
         state.capacity !== inputs.capacity ||
+        state.givenUp !== undefined ||
         state.dashboardUrl !== inputs.dashboardUrl ||
         state.dashboardTokenFile !== inputs.dashboardTokenFile ||
         state.drainTimeoutSeconds !== inputs.drainTimeoutSeconds ||
@@ -207,12 +210,14 @@ function stateOf(inputs: ApplicationsInputs, declared: DeclaredCounts, initial: 
 
 /**
  * What the cluster really holds, so that a difference is repaired by an update: a capacity that somebody changed, an
- * application that somebody took away. Without any application the resource is gone and is created anew.
+ * application that somebody took away, one that failed. Without any application the resource is gone and is created anew.
  */
 function liveState(state: ApplicationsState, live: Observation): ApplicationsState | undefined {
   if (isEmpty(live)) return undefined;
   const applications = state.config.applications.filter((each) => applicationName(each) in live.applications);
-  return { ...withCapacity(state, live.targetCapacity), config: { ...state.config, applications } };
+  const givenUp = Object.keys(live.applications).filter((name) => live.applications[name]?.status === "DEPLOY_FAILED");
+  const { givenUp: _before, ...known } = withCapacity(state, live.targetCapacity);
+  return { ...known, config: { ...state.config, applications }, ...(givenUp.length > 0 ? { givenUp } : {}) };
 }
 
 /** The same with the capacity that Ray was sent or reads back. */

@@ -276,6 +276,31 @@ describe("Stack", function () {
     });
   });
 
+  describe("endOrphan", () => {
+    it("takes the lock of a dead update, and leaves the state as it is", async () => {
+      const state = { deployment: { resources: [] } };
+      const { cli, stack } = stackOf({
+        "stack export": [json(state)],
+        cancel: [{}],
+        "stack import": [lockedBy(deadPid), {}],
+      });
+      await stack.endOrphan();
+      assert.ok(cli.commands().includes("cancel"), cli.commands().join(", "));
+      assert.deepEqual(JSON.parse(cli.calls().at(-1)!.input), state);
+    });
+
+    it("refuses to go on beside an update of somebody else", async () => {
+      const { stack } = stackOf({ "stack export": [json({})], "stack import": [lockedBy(process.pid)] });
+      await assert.rejects(stack.endOrphan(), StackLocked);
+    });
+
+    it("finds nothing to end where there is no stack", async () => {
+      const { cli, stack } = stackOf({ "stack export": [noStack] });
+      await stack.endOrphan();
+      assert.deepEqual(cli.commands(), ["stack export"]);
+    });
+  });
+
   describe("settle", () => {
     let directory: string;
     beforeEach(() => {

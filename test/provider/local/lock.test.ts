@@ -81,6 +81,13 @@ describe("the lock of a directory", () => {
     assert.equal(most, 1);
   });
 
+  it("tells whether its last holder was killed", async () => {
+    const takenOver = () => withLock(directory, "a", async (_held, killed) => killed, never);
+    assert.equal(await takenOver(), false);
+    leaveLock(process.pid, "1@an earlier boot");
+    assert.deepEqual([await takenOver(), await takenOver()], [true, false]);
+  });
+
   it("is not fooled by a pid that another process got since", async () => {
     await withLock(directory, "a", async () => undefined, never);
     leaveLock(process.pid, "1@an earlier boot");
