@@ -1,7 +1,8 @@
 import { parseArgs } from "node:util";
 import { Chaos } from "./chaos";
-import { casesOf, describeCase, Matrix, scenarios } from "./matrix";
+import { casesOf, describeCase, Matrix } from "./matrix";
 import { ChaosProject } from "./project";
+import { mainScenarios } from "./scenarios";
 import { describeStep, scheduleOf } from "./schedule";
 
 const usage = `usage: npm run chaos -- [--seeds N] [--from SEED]
@@ -47,7 +48,7 @@ async function runMatrix(project: ChaosProject, only: RegExp, every: number, off
   const matrix = new Matrix(project);
   await matrix.begin();
   const cases = [];
-  for (const scenario of scenarios) cases.push(...casesOf(scenario, await matrix.record(scenario)));
+  for (const scenario of mainScenarios) cases.push(...casesOf(scenario, await matrix.record(scenario)));
   const chosen = cases.filter((each) => only.test(describeCase(each))).filter((_, index) => index % every === offset);
   print(`${chosen.length} of ${cases.length} cases`);
   let failed = 0;

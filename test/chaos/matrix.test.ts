@@ -3,6 +3,7 @@ import { Chaos } from "./chaos";
 import type { Victim } from "./crash";
 import { casesOf, describeCase, Matrix } from "./matrix";
 import { ChaosProject } from "./project";
+import { mainScenarios } from "./scenarios";
 
 /** One with few updates, kills of three kinds, and nothing that excuses a broken invariant. */
 const seed = 152;
@@ -49,7 +50,7 @@ describe("the cases of a recording", () => {
       return { name, when, role, detail: "d", pid: 1 };
     };
     const log = [line("a", "before", "driver"), line("a", "after", "driver"), line("a", "before", "provider")];
-    const cases = casesOf("rollout", log);
+    const cases = casesOf(mainScenarios[0]!, log);
     assert.deepEqual(cases.filter(({ victim }) => victim === "driver").map(describeCase), [
       "rollout: driver killed before a #0 (d)",
       "rollout: driver killed after a #0 (d)",

@@ -1,17 +1,15 @@
 import type { Endpoint } from "../../rollout/demo/load";
 import { replicas } from "../e2e/project";
+import type { Command } from "../sim/schedule";
 import type { Instant, LogLine, Role, Victim } from "./crash";
 import { failures, observed } from "./observed";
 import type { ChaosProject, Watched } from "./project";
+import { argumentsOf, mainScenarios, type Scenario } from "./scenarios";
 import { deployFirst, problemsAtRest, problemsOfPreview } from "./service";
 
 /** The versions that take turns. */
 export const pair = ["v1", "v2"] as const;
 export type Version = (typeof pair)[number];
-
-/** What is broken off. */
-export type Scenario = "rollout" | "rollback" | "completion";
-export const scenarios: readonly Scenario[] = ["rollout", "rollback", "completion"];
 
 /** One kill at one instant. */
 export interface Case {
@@ -43,14 +41,14 @@ export interface RelayEnd {
   effects: Set<string>;
 }
 
-const surge = "50";
+const rollout = mainScenarios[0]!;
 /** A preview takes as long as an update. */
 const previewEvery = 4;
 /** 150% of the replicas, a node each. */
-const limits = { full: replicas, surge: Number(surge), workers: (replicas * 150) / 100, versions: pair };
+const limits = { full: replicas, surge: 50, workers: (replicas * 150) / 100, versions: pair };
 
 export const describeCase = ({ scenario, at, victim, detail }: Case) =>
-  `${scenario}: ${victim} killed ${at.when} ${at.name} #${at.occurrence} (${detail.slice(0, 60)})`;
+  `${scenario.name}: ${victim} killed ${at.when} ${at.name} #${at.occurrence} (${detail.slice(0, 60)})`;
 
 /** Two versions that take turns as the primary, so that each case begins with the state that the last one left. */
 export class Matrix {
@@ -87,7 +85,7 @@ export class Matrix {
     const problems = [...seen.violations, ...failures(seen.requests, haproxyKills(crashed))];
     const { code, stdout, stderr } = seen.result;
     // What was broken off may have been done: then nothing is left to roll back.
-    const nothingLeft = scenario === "rollback" && code === 2 && /no rollout is under way/.test(stderr);
+    const nothingLeft = scenario.leaves === "primary" && code === 2 && /no rollout is under way/.test(stderr);
     if (code !== 0 && !nothingLeft) problems.push(`the same command again ends with ${code}: ${stdout}${stderr}`);
     // What is killed here says nothing of the version.
     if (crashed?.code === 3) problems.push("the version was rejected for the kill");
@@ -108,11 +106,11 @@ export class Matrix {
     const ends: Watched[] = [];
     const seen = await observed(this.project, this.endpoint, limits, async () => {
       for (const kill of kills) {
-        const ran = await this.project.watched(this.command("rollout"), kill);
+        const ran = await this.project.watched(this.command(rollout), kill);
         ends.push(ran);
         if (ran.code === 0) this.primary = this.other;
       }
-      return this.project.rayshift(...this.command("rollout"));
+      return this.project.rayshift(...this.command(rollout));
     });
     const problems = [...seen.violations, ...failures(seen.requests, ends.flatMap(haproxyKills))];
     const { code, stdout, stderr } = seen.result;
@@ -137,21 +135,23 @@ export class Matrix {
     return this.primary === "v1" ? "v2" : "v1";
   }
 
-  private after(scenario: Scenario): Version {
-    return scenario === "rollback" ? this.primary : this.other;
+  private after({ leaves }: Scenario): Version {
+    return leaves === "primary" ? this.primary : this.other;
   }
 
-  private async prepare(scenario: Scenario): Promise<void> {
-    if (scenario === "rollout") return;
-    const hold = ["--max-surge-percent", surge, "--canary-percent", "50"];
-    const ran = await this.project.rayshift("deploy", "-f", this.project.serviceFile(this.other), ...hold);
-    if (ran.code !== 0) throw new Error(`no hold to begin with: ${ran.stdout}${ran.stderr}`);
+  private async prepare({ before }: Scenario): Promise<void> {
+    for (const command of before?.(this.other) ?? []) {
+      const ran = await this.project.rayshift(...this.words(command));
+      if (ran.code !== 0) throw new Error(`no state to begin with: ${ran.stdout}${ran.stderr}`);
+    }
   }
 
   private command(scenario: Scenario): string[] {
-    if (scenario === "rollback") return ["rollback"];
-    const args = ["deploy", "-f", this.project.serviceFile(this.other), "--max-surge-percent", surge];
-    return scenario === "rollout" ? args : [...args, "--canary-percent", "100"];
+    return this.words(scenario.command(this.other));
+  }
+
+  private words(command: Command): string[] {
+    return argumentsOf(command, (version) => this.project.serviceFile(version));
   }
 }
 

@@ -1,4 +1,5 @@
 import { hostname } from "node:os";
+import { effect } from "../../provider/effects";
 import { unwrap } from "../../provider/wire";
 import { ConfigFile } from "../../rollout/configFile";
 import type { Project } from "../../rollout/project";
@@ -45,7 +46,8 @@ export class FakeCli {
       return cli.run({ project: this.project, args, input, onEvent: () => {}, signal });
     };
     PulumiCli.prototype.runWithEvents = function (args, onEvent, signal) {
-      return cli.run({ project: this.project, args, input: "", onEvent, signal });
+      const run = () => cli.run({ project: this.project, args, input: "", onEvent, signal });
+      return effect(`pulumi ${args[0]}`, "", run);
     };
     return () => Object.assign(PulumiCli.prototype, before);
   }
@@ -126,6 +128,10 @@ export class FakeCli {
     const values = new ConfigFile(project).read();
     const config = Object.fromEntries(Object.entries(values).map(([key, value]) => [`${project.name}:${key}`, value]));
     this.onUpdate(values);
+    const message = args[args.indexOf("--message") + 1];
+    world.note(
+      `pulumi ${verb}${verb === "up" ? `: ${message}` : ""}${args.includes("--refresh") ? ", refreshed" : ""}`,
+    );
     const engine = new FakeEngine({ world, backend, project, config, emit: onEvent });
     this.underway = { engine, process: cli };
     let told = 0;

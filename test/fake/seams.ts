@@ -52,6 +52,13 @@ export function installWorld(world: FakeWorld): Undo {
   put(promises, "readFile", async (file: string, options: unknown) =>
     /\/token$/.test(file) ? readAtOnce(file) : (readFile as (...given: unknown[]) => unknown)(file, options),
   );
+  // What is killed writes no more, though its code goes on to its next use of a fake.
+  for (const name of ["writeFileSync", "renameSync", "linkSync", "rmSync", "rmdirSync", "mkdirSync"] as const) {
+    const write = filesystem[name] as (...given: unknown[]) => unknown;
+    put(filesystem, name, (...given: unknown[]) =>
+      FakeProcess.current?.alive === false ? undefined : write(...given),
+    );
+  }
   put(processes, "identify", (pid: number) =>
     pid === process.pid ? (FakeProcess.current?.identity ?? own) : FakeProcess.of(pid)?.identity,
   );

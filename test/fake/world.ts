@@ -1,3 +1,4 @@
+import { effect as published } from "../../provider/effects";
 import type { ClusterInputs, ClusterState } from "../../provider/local/cluster";
 import { withLock } from "../../provider/local/lock";
 import type { OperationContext, ResourceType } from "../../provider/resource";
@@ -20,6 +21,8 @@ export interface FakeCluster {
   answers: boolean;
   /** What was PUT last. */
   config: ServeDeployment | undefined;
+  /** What somebody was told last of its applications, and when, in ms. */
+  told?: { at: number; details: object };
 }
 
 /** What happens in the world: an effect of rayshift is about to take place, or has taken place. */
@@ -90,7 +93,10 @@ export class FakeWorld {
     if (url.pathname === "/-/healthz") return serve.serving ? { status: 200, text: "success" } : undefined;
     const json = (document: object) => ({ status: 200, text: JSON.stringify(document) });
     if (url.pathname === "/api/v0/nodes") return json(serve.nodesDocument());
-    if (method === "GET") return json(serve.details());
+    if (method === "GET") {
+      cluster.told = { at: this.clock.now, details: serve.details() };
+      return json(cluster.told.details);
+    }
     if (method === "DELETE") {
       await this.effect(`DELETE ${cluster.name}`, () => {
         cluster.config = undefined;
@@ -169,23 +175,25 @@ export class FakeWorld {
     const found = this.clusters.get(directory);
     if (found?.runs && found.answers) return found;
     context.signal.throwIfAborted();
-    const cluster = await this.effect(`start ${name}`, () => {
-      const resourcesOf = ({ cpus, gpus }: { cpus: number; gpus: number }) => ({ CPU: cpus, GPU: gpus });
-      const { code, times } = this.options;
-      const serve = new FakeServe({
-        head: resourcesOf(inputs.head),
-        groups: inputs.workers.map((group) => ({ ...group, resources: resourcesOf(group) })),
-        code,
-        times: { ...times, idleMs: inputs.idleTimeoutSeconds * 1000 },
-        now: () => this.clock.now,
-        exists: (file) => this.broken.has(file),
+    const start = () =>
+      this.effect(`start ${name}`, () => {
+        const resourcesOf = ({ cpus, gpus }: { cpus: number; gpus: number }) => ({ CPU: cpus, GPU: gpus });
+        const { code, times } = this.options;
+        const serve = new FakeServe({
+          head: resourcesOf(inputs.head),
+          groups: inputs.workers.map((group) => ({ ...group, resources: resourcesOf(group) })),
+          code,
+          times: { ...times, idleMs: inputs.idleTimeoutSeconds * 1000 },
+          now: () => this.clock.now,
+          exists: (file) => this.broken.has(file),
+        });
+        const port = found?.port ?? this.ports;
+        if (port === this.ports) this.ports += 2;
+        const made = { directory, name, inputs, port, serve, runs: true, answers: false, config: undefined };
+        this.clusters.set(directory, made);
+        return made;
       });
-      const port = found?.port ?? this.ports;
-      if (port === this.ports) this.ports += 2;
-      const made = { directory, name, inputs, port, serve, runs: true, answers: false, config: undefined };
-      this.clusters.set(directory, made);
-      return made;
-    });
+    const cluster = await published("start a head", directory, start);
     try {
       await this.clock.sleep(startMs, undefined, { signal: context.signal });
       cluster.answers = true;
@@ -198,7 +206,9 @@ export class FakeWorld {
 
   private async removeCluster(directory: string): Promise<void> {
     const cluster = this.clusters.get(directory);
-    if (cluster !== undefined) await this.effect(`end ${cluster.name}`, () => this.clusters.delete(directory));
+    if (cluster === undefined) return;
+    const end = () => this.effect(`end ${cluster.name}`, () => this.clusters.delete(directory));
+    await published("end a cluster's processes", directory, end);
   }
 }
 

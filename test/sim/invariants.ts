@@ -14,11 +14,16 @@ export interface Limits {
   largestSurge: number;
 }
 
+/** Whoever looks and then acts does so within this. */
+const freshMs = 500;
+
 interface Seen {
   name: string;
   /** The load balancer's server that leads to it. */
   version: string | undefined;
   runs: boolean;
+  /** Whether it has come up since its head was started. */
+  answers: boolean;
   /** Percent of the requests. */
   weight: number;
   /** Percent that counts against the surge. */
@@ -26,6 +31,8 @@ interface Seen {
   /** Replicas that lack for this weight. */
   lacking: number;
   running: number;
+  /** As many as somebody was told a moment ago, when those were more: what broke since then nobody can know. */
+  known: number;
   requests: number;
   workers: number;
 }
@@ -104,7 +111,7 @@ export class Invariants {
       }
       const raised = weight > (then?.weight ?? 0);
       const otherIsGood = after.some((other) => other.name !== name && other.runs && other.running > 0);
-      if (raised && otherIsGood && (!now.runs || now.running === 0)) {
+      if (raised && otherIsGood && (!now.runs || now.known === 0)) {
         this.note(
           "I3",
           what,
@@ -114,7 +121,8 @@ export class Invariants {
     }
     for (const then of before) {
       const now = after.find(({ name }) => name === then.name);
-      if (!then.runs) continue;
+      // A dead cluster's start that is broken off ends nothing that served.
+      if (!then.runs || !then.answers) continue;
       if (now === undefined && then.weight > 0) this.note("I4", what, `${then.name} ends with ${then.weight}%`);
       const cut = then.requests > 0 && then.running > 0 && (now === undefined || ends(what, then.name, now));
       if (cut) this.note("I6", what, `${then.requests} requests of ${then.name} are cut off`);
@@ -130,16 +138,20 @@ export class Invariants {
     return [...world.clusters.values()].map((cluster) => {
       const version = Object.keys(weights).find((each) => balancer && world.behind(balancer, each) === cluster);
       const weight = version === undefined ? 0 : (weights[version] ?? 0);
-      const running = cluster.runs ? runningOf(cluster) : 0;
+      const running = cluster.runs ? runningOf(cluster.serve.details()) : 0;
+      const { at = Number.NEGATIVE_INFINITY, details = {} } = cluster.told ?? {};
+      const known = cluster.runs && at >= world.clock.now - freshMs ? Math.max(running, runningOf(details)) : running;
       const needed = roundedUpReplicas(this.replicasOf(cluster.name), weight);
       return {
         name: cluster.name,
         version,
         runs: cluster.runs,
+        answers: cluster.answers,
         weight,
         capacity: !cluster.runs || cluster.config === undefined ? 0 : (cluster.config.target_capacity ?? 100),
-        lacking: Math.max(0, needed - Math.min(running, grantedTo(cluster))),
+        lacking: Math.max(0, needed - Math.min(known, grantedTo(cluster))),
         running,
+        known,
         requests: balancer?.requestsAt(`127.0.0.1:${cluster.port + 1}`) ?? 0,
         workers: cluster.runs ? cluster.serve.workers().length : 0,
       };
@@ -173,8 +185,8 @@ interface Details {
 }
 
 /** Of the deployment that has the fewest. */
-function runningOf({ serve }: FakeCluster): number {
-  const { applications } = serve.details() as Details;
+function runningOf(details: object): number {
+  const { applications = {} } = details as Partial<Details>;
   const counts = Object.values(applications).flatMap(({ deployments }) =>
     Object.values(deployments).map(({ replicas }) => replicas.filter(({ state }) => state === "RUNNING").length),
   );
