@@ -9,9 +9,11 @@ import { getApplications } from "../../provider/serve/dashboard";
 import { unhealthyReason } from "../../provider/serve/health";
 import { deploy, RolledBack, rollback, terminate } from "../../rollout/index";
 import { type Ran, root, TestProject } from "../e2e/project";
+import { measureLoad } from "./load";
 
 /**
- * What the driver adds to Pulumi, and how fast a bad canary loses its traffic. Every figure is a ratio to, or stands
+ * `npm run bench`: what the driver adds to Pulumi, and how fast a bad canary loses its traffic. `npm run bench -- load`: what
+ * the service takes. Every figure is a ratio to, or stands
  * beside, one that was taken in the same run: the machines are noisy.
  */
 
@@ -123,37 +125,47 @@ async function timeToZero(project: TestProject, version: string): Promise<number
   return took;
 }
 
+async function measureDriver(project: TestProject): Promise<string[]> {
+  const bare = new BareProgram(project);
+  await bare.init();
+  await deploy({ folder: project.folder, service: project.service("v1") });
+
+  const nothing = { ours: [] as number[], bare: [] as number[] };
+  for (let round = 0; round < rounds; round++) {
+    nothing.bare.push(await timed(() => bare.updateNothing()));
+    nothing.ours.push(await timed(async () => succeeded(await project.pulumi("up", "--yes", "--skip-preview"))));
+  }
+
+  await oneStep(project, 10);
+  const step = { ours: [] as number[], bare: [] as number[] };
+  for (let round = 0; round < rounds; round++) {
+    step.bare.push(await timed(() => bare.update()));
+    step.ours.push(await oneStep(project, 11 + round));
+  }
+  await rollback({ folder: project.folder });
+
+  const toZero = [await timeToZero(project, "v3"), await timeToZero(project, "v4")];
+
+  const report = (name: string, { ours, bare: other }: typeof step, goal: string) =>
+    `${name}: ${(median(ours) / median(other)).toFixed(2)} (${seconds(median(ours))} to ${seconds(median(other))}, median of ${rounds}; ${goal})`;
+  return [
+    report("one driver step to a bare update of one resource", step, "goal at most 1.5"),
+    report("a no-op `pulumi up` of the program to a bare one", nothing, "no goal"),
+    `unhealthy in Ray's words to 0% of the traffic: ${toZero.map(seconds).join(" and ")} (goal at most 3 s)`,
+  ];
+}
+
 async function main(): Promise<void> {
+  const measures: Record<string, (project: TestProject) => Promise<string[]>> = {
+    driver: measureDriver,
+    load: measureLoad,
+  };
+  const [name = "driver"] = process.argv.slice(2);
+  const measure = measures[name];
+  if (measure === undefined) throw new Error(`usage: npm run bench [-- ${Object.keys(measures).join("|")}]`);
   const project = new TestProject();
   try {
-    const bare = new BareProgram(project);
-    await bare.init();
-    await deploy({ folder: project.folder, service: project.service("v1") });
-
-    const nothing = { ours: [] as number[], bare: [] as number[] };
-    for (let round = 0; round < rounds; round++) {
-      nothing.bare.push(await timed(() => bare.updateNothing()));
-      nothing.ours.push(await timed(async () => succeeded(await project.pulumi("up", "--yes", "--skip-preview"))));
-    }
-
-    await oneStep(project, 10);
-    const step = { ours: [] as number[], bare: [] as number[] };
-    for (let round = 0; round < rounds; round++) {
-      step.bare.push(await timed(() => bare.update()));
-      step.ours.push(await oneStep(project, 11 + round));
-    }
-    await rollback({ folder: project.folder });
-
-    const toZero = [await timeToZero(project, "v3"), await timeToZero(project, "v4")];
-
-    const report = (name: string, { ours, bare: other }: typeof step, goal: string) =>
-      `${name}: ${(median(ours) / median(other)).toFixed(2)} (${seconds(median(ours))} to ${seconds(median(other))}, median of ${rounds}; ${goal})`;
-    const lines = [
-      report("one driver step to a bare update of one resource", step, "goal at most 1.5"),
-      report("a no-op `pulumi up` of the program to a bare one", nothing, "no goal"),
-      `unhealthy in Ray's words to 0% of the traffic: ${toZero.map(seconds).join(" and ")} (goal at most 3 s)`,
-    ];
-    process.stdout.write(`${lines.join("\n")}\n`);
+    process.stdout.write(`${(await measure(project)).join("\n")}\n`);
   } finally {
     await terminate({ folder: project.folder }).catch(() => undefined);
     await project.remove(["v1", "v2", "v3", "v4"]);
