@@ -179,6 +179,7 @@ async function keep(session: Session, deployed: Deployed, wanted: Wanted, cluste
   const faults = [
     ...seen.gone.map((part) => `${part} is gone`),
     ...(seen.at.canaryTraffic === 0 && !seen.drifted ? [] : ["requests go elsewhere"]),
+    ...seen.strange.map((version) => `the load balancer still has ${version}`),
     ...(seen.unhealthy.primary === undefined ? [] : [seen.unhealthy.primary]),
     ...(seen.at.primaryCapacity === 100 ? [] : [`its capacity is ${seen.at.primaryCapacity}%`]),
     ...(clusters.length > 1 ? ["an interrupted rollout left a cluster"] : []),

@@ -6,7 +6,7 @@ import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
 import type { RolloutEvent } from "./events";
 import { type Inspection, inspect, primaryServes } from "./inspect";
 import {
-  check,
+  canReachInOneUpdate,
   describeWaypoint,
   destinationOf,
   directionOf,
@@ -14,6 +14,7 @@ import {
   type Goal,
   nextWaypoint,
   planSummary,
+  primaryOnly,
   type Waypoint,
 } from "./plan";
 import type { EngineEvent } from "./pulumi";
@@ -123,7 +124,7 @@ function begunBefore({ rollout: { canary } }: Deployed, { begun, goal }: Rollout
   if (canary !== undefined || begun === undefined || goal.kind === "rollback") return undefined;
   const { primaryCapacity, canaryCapacity, canaryTraffic } = begun;
   const at = { primaryCapacity, canaryCapacity, canaryTraffic };
-  return canaryTraffic <= goal.traffic && check(at, goal.surge).length === 0 ? at : undefined;
+  return canaryTraffic <= goal.traffic && canReachInOneUpdate(primaryOnly, at, goal.surge) ? at : undefined;
 }
 
 /** The update ended well, and the service is not where it was to lead. */

@@ -20,6 +20,8 @@ export interface Inspection {
   gone: string[];
   /** Whether somebody left the load balancer with weights that are no percents, so that no update would see them. */
   drifted: boolean;
+  /** What the load balancer has beside the recorded versions. */
+  strange: string[];
   /** Why a version is unhealthy, in Ray's words. */
   unhealthy: { primary?: string | undefined; canary?: string | undefined };
 }
@@ -51,6 +53,9 @@ export async function inspect(
     ...(record.canary && canary ? { canary: statusOf(record.canary, weights, canary) } : {}),
     gone,
     drifted: weights !== undefined && total(weights) !== 100,
+    strange: Object.keys(weights ?? {}).filter(
+      (name) => ![record.primary.cluster, record.canary?.cluster].includes(name),
+    ),
     unhealthy: { primary: unhealthiness(primary), canary: canary && unhealthiness(canary) },
   };
 }
@@ -112,13 +117,16 @@ function actualWaypoint(
 ): Waypoint {
   const recorded = waypointOf(record);
   const others = weights && total(weights) - (weights[record.primary.cluster]?.weight ?? 0);
+  const canaryTraffic =
+    weights === undefined || others === undefined || total(weights) === 0
+      ? recorded.canaryTraffic
+      : Math.round((100 * others) / total(weights));
+  // What has requests and is not recorded cannot be asked: it is not to be given less than they need.
+  const unasked = record.canary === undefined ? canaryTraffic : recorded.canaryCapacity;
   return {
     primaryCapacity: primary === undefined ? recorded.primaryCapacity : Math.round(capacityInUse(primary)),
-    canaryCapacity: canary === undefined ? recorded.canaryCapacity : Math.round(capacityInUse(canary)),
-    canaryTraffic:
-      weights === undefined || others === undefined || total(weights) === 0
-        ? recorded.canaryTraffic
-        : Math.round((100 * others) / total(weights)),
+    canaryCapacity: canary === undefined ? unasked : Math.round(capacityInUse(canary)),
+    canaryTraffic,
   };
 }
 

@@ -3,7 +3,7 @@ import type { PlacedVersion, RejectedVersion } from "../components/record";
 import { deployedOutputs, elsewhere, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
 import { DeadlinePassed, RolledBack, UpdateFailed } from "./errors";
 import { inspect, primaryServes } from "./inspect";
-import { equal, primaryOnly } from "./plan";
+import { equal, primaryOnly, type Waypoint } from "./plan";
 import { type Deployed, isDeployed, type Session } from "./session";
 import type { Interruption } from "./watch";
 
@@ -77,7 +77,8 @@ export async function goBack(session: Session, deployed: Deployed, surge: number
   }
   // Of a canary that no record has, the waypoint is all that tells of it.
   if (canary !== undefined) session.config.edit({ waypoint: undefined });
-  await end(session, deployed, `back to ${primary.name}${canary === undefined ? "" : `, ${canary.name} ends`}`);
+  const message = `back to ${primary.name}${canary === undefined ? "" : `, ${canary.name} ends`}`;
+  await end(session, deployed, message, whole ? waypointOf(deployed.rollout) : primaryOnly);
   session.config.edit({ waypoint: undefined, rejected: undefined });
 }
 
@@ -95,22 +96,25 @@ async function backAtOnce(session: Session, deployed: Deployed): Promise<void> {
     immediate: true,
   };
   session.config.edit({ ...configOf(primary), waypoint: immediate });
-  await end(session, deployed, `back to ${primary.name} at once`);
+  await end(session, deployed, `back to ${primary.name} at once`, waypointOf(deployed.rollout));
   session.config.edit({ waypoint: undefined, rejected: undefined });
 }
 
-async function end(session: Session, before: Deployed, message: string): Promise<void> {
+/** @param stands what the engine was last brought to, as far as it knows */
+async function end(session: Session, before: Deployed, message: string, stands: Waypoint): Promise<void> {
   const began = Date.now();
-  // A failed or killed update may have left the engine with another picture than what runs.
   let seen = await inspect(before.rollout, before.targets, session.signal);
-  let refresh = seen.gone.length > 0 || seen.drifted;
+  // A failed or killed update may have left the engine with another picture than what runs.
+  const differs = seen.at.primaryCapacity !== stands.primaryCapacity;
+  let refresh = differs || seen.gone.length > 0 || seen.drifted || seen.strange.length > 0;
   for (let attempt = 1; attempt <= 2; attempt++) {
     await watchedUpdate(session, before, { message, endWhenUnhealthy: false, refresh });
     // What is dead, the engine forgets when it looks, and ends nothing of it.
     if (refresh) await session.stack.settle(session.signal);
     const { rollout, targets } = await deployedOutputs(session);
     seen = await inspect(rollout, targets, session.signal);
-    if (equal(seen.at, primaryOnly) && !seen.drifted) return reportReached(session, primaryOnly, seen, began);
+    const done = equal(seen.at, primaryOnly) && !seen.drifted && seen.strange.length === 0;
+    if (done) return reportReached(session, primaryOnly, seen, began);
     // What a provider did that was killed right after, the engine does not know.
     refresh = true;
   }

@@ -111,8 +111,11 @@ export class Stack {
     // A running update has operations under way as well. Importing needs the lock, so it tells the two apart.
     await this.unlocked(async () => this.cli.importState(await this.export(signal), signal), signal);
     const exported = await this.export(signal);
+    const held = exported.deployment?.resources?.map(({ urn }) => urn) ?? [];
     for (const { type, resource } of pendingOf(exported)) {
-      if (type === "creating") await endHalfMade(resource, signal);
+      // The engine keeps such an operation when a later update, by hand, has made the resource after all.
+      const made = resource.urn !== undefined && held.includes(resource.urn);
+      if (type === "creating" && !made) await endHalfMade(resource, signal);
     }
     const settled = { ...exported, deployment: { ...exported.deployment, pending_operations: [] } };
     await this.unlocked(() => this.cli.importState(settled, signal), signal);
@@ -187,6 +190,7 @@ export class Stack {
 
 interface PendingResource {
   type: string;
+  urn?: string;
   inputs?: Record<string, unknown>;
 }
 

@@ -8,11 +8,13 @@ import { describeStep, scheduleOf } from "./schedule";
 const usage = `usage: npm run chaos -- [--seeds N] [--from SEED]
        npm run chaos -- --matrix [--only REGEXP] [--every N] [--offset N]
        npm run chaos -- --fake [--seeds N] [--from SEED] [--steps N] [--only "KIND,KIND"] [--show]
+       npm run chaos -- --fake --matrix [--only REGEXP] [--every N] [--offset N] [--show]
 
 Seeds: schedules of commands, faults and kills, one a seed; the first is SEED (1).
 Matrix: a kill before and after every effect of a rollout, a rollback and a completion; of those whose description
 matches REGEXP every N-th, beginning with number OFFSET (all of them take hours).
-Fake: schedules over fakes of the engine, of Ray and of HAProxy in one process, about one a second.
+Fake: schedules over fakes of the engine, of Ray and of HAProxy in one process, about one a second; with --matrix a
+kill at every effect of more commands than above, and of the engine's own steps (all of them take 20 minutes).
 `;
 
 const print = (text: string) => process.stdout.write(`${text}\n`);

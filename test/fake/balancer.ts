@@ -30,6 +30,7 @@ export interface BalancerSurroundings {
 }
 
 const checkMs = 250;
+const remembered = 10;
 const rises = 2;
 
 /**
@@ -39,6 +40,8 @@ const rises = 2;
  */
 export class FakeBalancer {
   lies = false;
+  /** What somebody was told of the weights, and when, in ms; the last few times. */
+  told: { at: number; weights: Record<string, number> }[] = [];
   private readonly servers: Server[] = [];
   private readonly entries = new Map<string, string[]>();
   private readonly prepared = new Map<string, string[]>();
@@ -113,7 +116,11 @@ export class FakeBalancer {
   private obey(command: string): string {
     const words = command.split(" ");
     const [verb = "", what = "", name = ""] = words;
-    if (verb === "show" && what === "stat") return name === FRONTEND ? this.frontend() : this.table();
+    if (verb === "show" && what === "stat") {
+      if (name === FRONTEND) return this.frontend();
+      this.told = [{ at: this.surroundings.now(), weights: this.weights() }, ...this.told].slice(0, remembered);
+      return this.table();
+    }
     if (what === "map" || what === "acl") return this.patterns(verb, words.slice(2), command);
     if (verb === "add") return this.add(name, words[3] ?? "");
     if (verb === "shutdown" && what === "frontend") {

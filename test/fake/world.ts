@@ -21,8 +21,8 @@ export interface FakeCluster {
   answers: boolean;
   /** What was PUT last. */
   config: ServeDeployment | undefined;
-  /** What somebody was told last of its applications, and when, in ms. */
-  told?: { at: number; details: object };
+  /** What somebody was told of its applications, and when, in ms; the last few times. */
+  told: { at: number; details: object }[];
 }
 
 /** What happens in the world: an effect of rayshift is about to take place, or has taken place. */
@@ -42,6 +42,7 @@ export interface WorldOptions {
 const firstPort = 30_000;
 const startMs = 800;
 const latencyMs = 4;
+const remembered = 10;
 
 /** Everything that rayshift works on: clusters by their folder, load balancers by theirs, and files that break versions. */
 export class FakeWorld {
@@ -94,8 +95,9 @@ export class FakeWorld {
     const json = (document: object) => ({ status: 200, text: JSON.stringify(document) });
     if (url.pathname === "/api/v0/nodes") return json(serve.nodesDocument());
     if (method === "GET") {
-      cluster.told = { at: this.clock.now, details: serve.details() };
-      return json(cluster.told.details);
+      const details = serve.details();
+      cluster.told = [{ at: this.clock.now, details }, ...cluster.told].slice(0, remembered);
+      return json(details);
     }
     if (method === "DELETE") {
       await this.effect(`DELETE ${cluster.name}`, () => {
@@ -189,7 +191,7 @@ export class FakeWorld {
         });
         const port = found?.port ?? this.ports;
         if (port === this.ports) this.ports += 2;
-        const made = { directory, name, inputs, port, serve, runs: true, answers: false, config: undefined };
+        const made = { directory, name, inputs, port, serve, runs: true, answers: false, config: undefined, told: [] };
         this.clusters.set(directory, made);
         return made;
       });

@@ -357,6 +357,17 @@ describe("Stack", function () {
       assert.deepEqual(JSON.parse(cli.calls().at(-1)!.input).deployment.pending_operations, []);
     });
 
+    it("leaves alone what an update by hand has made since", async () => {
+      const [, , made] = resources;
+      const { type, resource } = half("creating");
+      const { cli, stack } = stackOf({
+        "stack export": [json(exported({ type, resource: { ...resource, urn: made!.urn } }))],
+      });
+      await stack.settle();
+      assert.ok(existsSync(join(directory, "left")));
+      assert.deepEqual(JSON.parse(cli.calls().at(-1)!.input).deployment.pending_operations, []);
+    });
+
     it("ends nothing of an update that runs: the lock is asked for first", async () => {
       const { cli, stack } = stackOf({
         "stack export": [json(exported(half("creating")))],

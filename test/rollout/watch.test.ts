@@ -13,6 +13,7 @@ const well: Inspection = {
   canary: { ...cluster, version: "v2", traffic: 0 },
   gone: [],
   drifted: false,
+  strange: [],
   unhealthy: {},
 };
 const sick: Inspection = { ...well, unhealthy: { canary: "deployment D is UNHEALTHY" } };

@@ -21,6 +21,8 @@ interface Seen {
   name: string;
   /** The load balancer's server that leads to it. */
   version: string | undefined;
+  /** Whether the stack's record has it. */
+  recorded: boolean;
   runs: boolean;
   /** Whether it has come up since its head was started. */
   answers: boolean;
@@ -48,6 +50,8 @@ export class Invariants {
   constructor(
     private readonly simulation: Simulation,
     private readonly limits: () => Limits,
+    /** Names of the clusters that the stack's record has. */
+    private readonly recorded: () => string[],
     private readonly replicasOf: (cluster: string) => number,
     /** Whether a version fails by itself: its replicas come and go, and nodes with them. */
     private readonly isBad: (cluster: string) => boolean,
@@ -91,25 +95,29 @@ export class Invariants {
   }
 
   private compare(what: string, before: Seen[], after: Seen[], weights: Record<string, number>): void {
-    const { atOnce, first, surge } = this.limits();
+    const { atOnce, first, surge, largestSurge } = this.limits();
     const had = (name: string) => before.find((each) => each.name === name && each.weight > 0);
     // A version whose cluster died and was made anew had its traffic before, and nobody to take it.
-    const lost = ({ name, version, weight }: Seen): Pick<Seen, "weight" | "lacking"> | undefined => {
+    const lost = ({ name, version, weight }: Seen): Pick<Seen, "weight" | "lacking"> => {
       const lead = before.some((each) => each.version === version && each.runs);
       const had = lead || version === undefined ? 0 : (weights[version] ?? 0);
       return { weight: had, lacking: had >= weight ? roundedUpReplicas(this.replicasOf(name), had) : 0 };
     };
     const total = (seen: Seen[]) => seen.reduce((sum, { capacity }) => sum + capacity, 0);
-    if (!atOnce && !first && total(after) > 100 + surge && total(after) > total(before)) {
-      this.note("I2", what, `capacities of ${total(after)}% under a surge of ${surge}%`);
+    // What came under a larger surge, and no record has, stays until it is ended.
+    const most = 100 + (after.some(({ recorded }) => !recorded) ? largestSurge : surge);
+    if (!atOnce && !first && total(after) > most && total(after) > total(before)) {
+      this.note("I2", what, `capacities of ${total(after)}% under a surge of ${most - 100}%`);
     }
     for (const now of after) {
       const { name, weight, lacking } = now;
-      const then = had(name) ?? lost(now);
-      if (!atOnce && now.runs && lacking > (then?.lacking ?? 0)) {
+      // Somebody who changes weights by hand may do it between a look at them and the change that follows.
+      const told = this.told(now);
+      const then = [had(name) ?? lost(now), told].reduce((most, each) => (each.weight > most.weight ? each : most));
+      if (!atOnce && now.runs && lacking > then.lacking) {
         this.note("I1", what, `${name} gets ${weight}% with ${now.running} running, ${lacking} replicas too few`);
       }
-      const raised = weight > (then?.weight ?? 0);
+      const raised = weight > then.weight;
       const otherIsGood = after.some((other) => other.name !== name && other.runs && other.running > 0);
       if (raised && otherIsGood && (!now.runs || now.known === 0)) {
         this.note(
@@ -132,19 +140,29 @@ export class Invariants {
     }
   }
 
+  /** The weight that a version had when rayshift looked, a moment ago, and what lacks for it now. */
+  private told({ name, version, known }: Seen): Pick<Seen, "weight" | "lacking"> {
+    const { world, balancer } = this.simulation;
+    const fresh = balancer?.told.filter(({ at }) => at >= world.clock.now - freshMs) ?? [];
+    const weight = version === undefined ? 0 : Math.max(0, ...fresh.map(({ weights }) => weights[version] ?? 0));
+    return { weight, lacking: Math.max(0, roundedUpReplicas(this.replicasOf(name), weight) - known) };
+  }
+
   private look(): Seen[] {
     const { world, balancer } = this.simulation;
+    const recorded = this.recorded();
     const weights = balancer?.weights() ?? {};
     return [...world.clusters.values()].map((cluster) => {
       const version = Object.keys(weights).find((each) => balancer && world.behind(balancer, each) === cluster);
       const weight = version === undefined ? 0 : (weights[version] ?? 0);
       const running = cluster.runs ? runningOf(cluster.serve.details()) : 0;
-      const { at = Number.NEGATIVE_INFINITY, details = {} } = cluster.told ?? {};
-      const known = cluster.runs && at >= world.clock.now - freshMs ? Math.max(running, runningOf(details)) : running;
+      const fresh = cluster.told.filter(({ at }) => cluster.runs && at >= world.clock.now - freshMs);
+      const known = Math.max(running, ...fresh.map(({ details }) => runningOf(details)));
       const needed = roundedUpReplicas(this.replicasOf(cluster.name), weight);
       return {
         name: cluster.name,
         version,
+        recorded: recorded.includes(cluster.name),
         runs: cluster.runs,
         answers: cluster.answers,
         weight,

@@ -78,7 +78,10 @@ class Run {
       const fails = this.schedule.versions.find((version) => version.name === command.version)?.fails === true;
       const rejected = name === "Refused" || name === "Refusal" ? command.retry !== true : false;
       if (rejected && /not tried again/.test(inWords(ended))) return;
-      if (name !== "" && !(fails && (name === "RolledBack" || before === undefined))) {
+      // What a retry of it left is ended first.
+      const known = before?.rejected?.some(({ version }) => version === command.version) === true;
+      if (known && command.retry !== true && name === "RolledBack") stage.expectAlone(before.primary.name);
+      else if (name !== "" && !(fails && (name === "RolledBack" || before === undefined))) {
         stage.note(`a deploy without a fault failed: ${inWords(ended)}`);
       } else if (name === "RolledBack" && before !== undefined) stage.expectAlone(before.primary.name);
       else if ("result" in ended && ended.result === "held")

@@ -73,6 +73,7 @@ export class Stage {
     this.invariants = new Invariants(
       this.simulation,
       () => this.limits(),
+      () => [this.record?.primary, this.record?.canary].flatMap((each) => (each ? `simulated-${each.cluster}` : [])),
       (cluster) => this.versionOf(cluster)?.replicas ?? 0,
       (cluster) => {
         const { name = "", fails = true } = this.versionOf(cluster) ?? {};
