@@ -91,7 +91,10 @@ export async function shift(
     limits = await proveReady(wanted.backends, before, context, assertReady);
     context.signal.throwIfAborted();
   } catch (error) {
-    await removeServers(files.adminSocket, added);
+    const now = await readServers(files.adminSocket);
+    // One that somebody gave requests meanwhile stays with them: the next update sees it.
+    const idle = added.filter(({ version }) => weightOf(now, version) === 0);
+    await removeServers(files.adminSocket, idle);
     throw error;
   }
   await moveAddresses(files.adminSocket, wanted.backends, before);
