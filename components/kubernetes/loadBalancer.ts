@@ -7,7 +7,7 @@ import type { Backend, LoadBalancerArgs, LoadBalancerComponent, TargetSettings }
 import { KubernetesCluster } from "./cluster";
 import { networkPolicy } from "./policies";
 import { Readiness, Routed } from "./resources";
-import { gateway, httpRoute, noCanaryAnswer, type RouteArgs, securityPolicy, tokenSecret } from "./route";
+import { gateway, httpRoute, noCanaryAnswer, type RouteArgs, securityPolicy, tokenData, tokenSecret } from "./route";
 
 export interface KubernetesLoadBalancerArgs extends LoadBalancerArgs, RouteArgs {
   times: TargetSettings;
@@ -36,11 +36,8 @@ export class KubernetesLoadBalancer extends pulumi.ComponentResource implements 
       gates.push(new CustomResource("no-canary", noCanaryAnswer(args), own));
     }
     if (queryAuthToken !== undefined) {
-      const secret = new Secret(
-        "query-token-secret",
-        pulumi.output(queryAuthToken).apply((token) => tokenSecret(args, token)) as never,
-        own,
-      );
+      const data = pulumi.output(queryAuthToken).apply(tokenData);
+      const secret = new Secret("query-token-secret", { ...tokenSecret(args), data }, own);
       // Before the route, or it would be open for a moment.
       gates.push(new CustomResource("security-policy", securityPolicy(args), { ...own, dependsOn: [secret] }));
     }

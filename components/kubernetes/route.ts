@@ -155,12 +155,16 @@ export function securityPolicy({ service, stack, settings }: RouteArgs) {
   };
 }
 
-/** The Secret of the query token, as the header has it with and without its scheme; values are base64. */
-export function tokenSecret({ service, stack, settings }: RouteArgs, token: string) {
-  const encoded = (text: string) => Buffer.from(text).toString("base64");
+/** The Secret of the query token, without {@link tokenData}. */
+export function tokenSecret({ service, stack, settings }: RouteArgs) {
   return {
     metadata: { name: tokenSecretName(service), namespace: settings.namespace, labels: labelsOf(service, stack) },
     type: "Opaque",
-    data: { token: encoded(token), bearer: encoded(`Bearer ${token}`) },
   };
+}
+
+/** The token as a header has it with and without its scheme, in base64. */
+export function tokenData(token: string): Record<string, string> {
+  const encoded = (text: string) => Buffer.from(text).toString("base64");
+  return { token: encoded(token), bearer: encoded(`Bearer ${token}`) };
 }
