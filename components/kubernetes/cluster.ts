@@ -6,7 +6,7 @@ import type { HttpRouteAddress } from "../../provider/serve/guards";
 import type { PlacedVersion } from "../record";
 import type { ClusterAddress, ClusterComponent, TargetSettings } from "../target";
 import { rayServiceName } from "./names";
-import { disruptionBudgets } from "./policies";
+import { headBudget } from "./policies";
 import { ports, rayService } from "./rayService";
 import { Cluster } from "./resources";
 import type { RouteArgs } from "./route";
@@ -46,9 +46,8 @@ export class KubernetesCluster extends pulumi.ComponentResource implements Clust
       // A version is immutable, and so is its cluster: settings of the stack are for the clusters to come.
       { parent: this, provider, ignoreChanges: ["spec"] },
     );
-    for (const [part, budget] of Object.entries(disruptionBudgets(own, args))) {
-      new PodDisruptionBudget(`${part}-budget-${version.cluster}`, budget, { parent: this, provider });
-    }
+    const budget = headBudget(own, args);
+    new PodDisruptionBudget(`head-budget-${version.cluster}`, budget, { parent: this, provider });
     const cluster = new Cluster(
       name,
       {

@@ -29,14 +29,16 @@ export function networkPolicy({ service, stack, settings }: RouteArgs) {
   };
 }
 
-/** No eviction takes the head, with which the whole cluster would go, and none takes two workers at a time. */
-export function disruptionBudgets(name: string, { service, stack, settings }: RouteArgs) {
-  const budget = (part: string, type: string, maxUnavailable: number) => ({
-    metadata: { name: `${name}-${part}`, namespace: settings.namespace, labels: labelsOf(service, stack, name) },
+/**
+ * No eviction takes the head, with which the whole cluster would go. KubeRay's clusters have no scale for a budget to count
+ * by, so it can only be a number of pods; that of the workers is the autoscaler's.
+ */
+export function headBudget(name: string, { service, stack, settings }: RouteArgs) {
+  return {
+    metadata: { name: `${name}-head`, namespace: settings.namespace, labels: labelsOf(service, stack, name) },
     spec: {
-      maxUnavailable,
-      selector: { matchLabels: { [`${labelPrefix}/cluster`]: name, "ray.io/node-type": type } },
+      minAvailable: 1,
+      selector: { matchLabels: { [`${labelPrefix}/cluster`]: name, "ray.io/node-type": "head" } },
     },
-  });
-  return { head: budget("head", "head", 0), workers: budget("workers", "worker", 1) };
+  };
 }

@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { request as requestHttp } from "node:http";
-import { type RequestOptions, request as requestHttps } from "node:https";
+import { Agent, type RequestOptions, request as requestHttps } from "node:https";
 import type { ApiServerAddress } from "../serve/dashboard";
 
 /** Which API server, whatever the namespace. */
@@ -63,6 +63,8 @@ interface Loaded {
   config: KubeConfig;
   /** Of the file that it was read from; another one and it is read again. */
   modified: number | undefined;
+  /** Keeps connections: a rollout asks several times a second, and each would cost a handshake. */
+  agent?: Agent;
 }
 
 const loaded = new Map<string, Loaded>();
@@ -76,7 +78,8 @@ const loaded = new Map<string, Loaded>();
 export async function ask(server: ApiServer, path: string, options: ApiRequest = {}): Promise<Answer> {
   const { method = "GET", headers = {}, body, timeoutMs = TIMEOUT_MS, signal } = options;
   signal?.throwIfAborted();
-  const config = await configOf(server);
+  const known = await configOf(server);
+  const { config } = known;
   const cluster = config.getCurrentCluster();
   if (cluster === null) throw new ApiServerUnreachable(noContext(server, config));
   const request: RequestOptions = { method, headers: {} };
@@ -86,6 +89,7 @@ export async function ask(server: ApiServer, path: string, options: ApiRequest =
     throw new ApiServerUnreachable(`the credentials of ${nameOf(server)} cannot be had: ${(error as Error).message}`);
   }
   request.headers = { ...headers, ...request.headers, accept: "application/json" };
+  keepConnections(known, request);
   const timeout = AbortSignal.timeout(timeoutMs);
   request.signal = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
   let answer: Answer;
@@ -98,6 +102,7 @@ export async function ask(server: ApiServer, path: string, options: ApiRequest =
   }
   if (answer.status === 401 && isStatus(answer.text)) {
     loaded.delete(keyOf(server));
+    known.agent?.destroy();
     throw new ApiServerRefused(
       `the API server ${cluster.server} does not accept the credentials of ${nameOf(server)} (401). Are they expired? ` +
         "Log in again, or give another kubeconfig in `rayshift:kubernetes`.",
@@ -182,12 +187,30 @@ function parsed({ status, text }: Answer, what: string): unknown {
   throw new ApiServerRefused(`${what}: ${messageOf(text)} (${status}).${remedy}`, status);
 }
 
-async function configOf(server: ApiServer): Promise<KubeConfig> {
+/** The same agent as long as the credentials are; one that goes through a proxy stays as the client made it. */
+function keepConnections(known: Loaded, request: RequestOptions): void {
+  if (!(request.agent instanceof Agent) || request.agent.constructor !== Agent) return;
+  const { ca, cert, key } = request.agent.options;
+  const before = known.agent?.options;
+  if (
+    before === undefined ||
+    ![ca, cert, key].every((each, index) => same(each, [before.ca, before.cert, before.key][index]))
+  ) {
+    known.agent?.destroy();
+    known.agent = new Agent({ ...request.agent.options, keepAlive: true });
+  }
+  request.agent = known.agent ?? request.agent;
+}
+
+const same = (a: unknown, b: unknown) => String(a) === String(b);
+
+async function configOf(server: ApiServer): Promise<Loaded> {
   const { kubeconfig, context } = server;
   const key = keyOf(server);
   const modified = kubeconfig === undefined ? undefined : modifiedAt(kubeconfig);
   const known = loaded.get(key);
-  if (known !== undefined && known.modified === modified) return known.config;
+  if (known !== undefined && known.modified === modified) return known;
+  known?.agent?.destroy();
   const { KubeConfig } = await client();
   const config = new KubeConfig();
   try {
@@ -200,8 +223,9 @@ async function configOf(server: ApiServer): Promise<KubeConfig> {
     if (config.getContextObject(context) === null) throw new ApiServerUnreachable(noContext(server, config));
     config.setCurrentContext(context);
   }
-  loaded.set(key, { config, modified });
-  return config;
+  const fresh = { config, modified };
+  loaded.set(key, fresh);
+  return fresh;
 }
 
 function noContext(server: ApiServer, config: KubeConfig): string {
@@ -236,7 +260,11 @@ function send(url: URL, options: RequestOptions, body: string | undefined): Prom
         }),
       );
     });
-    sent.on("error", reject);
+    sent.on("error", (error: NodeJS.ErrnoException) => {
+      // The other end closed a kept connection at the very moment: nothing of the request was taken.
+      if (error.code === "ECONNRESET" && sent.reusedSocket) resolve(send(url, options, body));
+      else reject(error);
+    });
     sent.end(body);
   });
 }

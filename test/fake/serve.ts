@@ -76,6 +76,8 @@ interface Application {
   deployments: Map<string, FakeDeployment>;
   /** From when on the config is taken over; undefined: it is. */
   takenOverAt: number | undefined;
+  /** Of the last PUT that had it, ms. */
+  deployedAt: number;
 }
 
 /**
@@ -137,11 +139,18 @@ export class FakeServe {
   /** GET /api/serve/applications/ */
   details(): object {
     this.catchUp();
-    const applications = [...this.applications].map(([name, { status, message, deployments, config }]) => {
+    const applications = [...this.applications].map(([name, { status, message, deployments, config, deployedAt }]) => {
       const details = [...deployments].map(([deployment, each]) => [deployment, each.details()] as const);
       return [
         name,
-        { name, status, message, route_prefix: prefixOf(config), deployments: Object.fromEntries(details) },
+        {
+          name,
+          status,
+          message,
+          route_prefix: prefixOf(config),
+          last_deployed_time_s: deployedAt / 1000,
+          deployments: Object.fromEntries(details),
+        },
       ] as const;
     });
     return { target_capacity: this.targetCapacity, applications: Object.fromEntries(applications) };
@@ -203,6 +212,7 @@ export class FakeServe {
       declared: rebuilt ? undefined : known.declared,
       deployments: known?.deployments ?? new Map(),
       takenOverAt: this.at + (rebuilt ? this.times.buildMs : 1),
+      deployedAt: this.now(),
     });
   }
 

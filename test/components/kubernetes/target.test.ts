@@ -65,7 +65,6 @@ describe("the target kubernetes", () => {
       "readiness",
       "route",
       "security-policy",
-      "workers-budget-v1",
     ]);
     for (const { name, type } of resources) assert.doesNotMatch(`${type} ${name}`, /primary|-canary-/);
   });
@@ -200,7 +199,6 @@ describe("the target kubernetes", () => {
       [
         `${RAY_SERVICE} rayservice-${cluster}`,
         `kubernetes:policy/v1:PodDisruptionBudget head-budget-${cluster}`,
-        `kubernetes:policy/v1:PodDisruptionBudget workers-budget-${cluster}`,
       ].sort();
     const ROUTE = "kubernetes:gateway.networking.k8s.io/v1:HTTPRoute route";
     const waypoint = (

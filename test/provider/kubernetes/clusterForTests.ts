@@ -11,8 +11,6 @@ const TOKEN = "the token of Ray";
 /** One RayService on a fake API server, with what KubeRay would make of it and a fake of Serve behind its head. */
 export class FakeRayService {
   readonly address: RayServiceAddress;
-  /** When Ray last took a config over, seconds. */
-  private taken: Record<string, number> = {};
   /** Off: KubeRay's operator does nothing. */
   operator = true;
   /** Off: the head does not answer. */
@@ -44,20 +42,14 @@ export class FakeRayService {
   reconcile(object: AnyObject): void {
     const { serveConfigV2 } = object.spec;
     if (!this.operator || serveConfigV2 === undefined) return;
-    const config = parse(serveConfigV2);
-    this.serve.put(config);
-    for (const { name } of config.applications) this.taken[name] = Date.now() / 1000;
+    this.serve.put(parse(serveConfigV2));
   }
 
   forward(path: string, headers: Record<string, unknown>) {
     if (!this.head) return { status: 503, body: statusText("no endpoints available for service") };
     if (headers["x-ray-authorization"] !== `Bearer ${TOKEN}`) return { status: 401, body: "Unauthorized" };
     if (path === "/api/v0/nodes") return { status: 200, body: JSON.stringify(this.serve.nodesDocument()) };
-    const details = this.serve.details() as { applications: Record<string, object> };
-    for (const [name, each] of Object.entries(details.applications)) {
-      Object.assign(each, { last_deployed_time_s: this.taken[name] });
-    }
-    return { status: 200, body: JSON.stringify(details) };
+    return { status: 200, body: JSON.stringify(this.serve.details()) };
   }
 
   remove(): void {
