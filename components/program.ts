@@ -46,8 +46,8 @@ async function declareService(): Promise<ServiceOutputs> {
   });
   const wanted: Version = { ...described, written: config.written };
   const here = { home: homeOf(projectFolder()), environment: process.env };
-  // What is planned only needs no cluster to be there.
-  if (config.target === "local" || !pulumi.runtime.isDryRun()) {
+  // Elsewhere a plan needs no cluster to be there, and what was deployed once has found it.
+  if (config.target === "local" || !(pulumi.runtime.isDryRun() || recorded.rollout !== undefined)) {
     await preflight(config, wanted, recorded.rollout, here);
   }
   const placement = place(config, wanted, recorded.rollout, new Date());

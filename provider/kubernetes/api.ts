@@ -88,7 +88,9 @@ export async function ask(server: ApiServer, path: string, options: ApiRequest =
   } catch (error) {
     throw new ApiServerUnreachable(`the credentials of ${nameOf(server)} cannot be had: ${(error as Error).message}`);
   }
-  request.headers = { ...headers, ...request.headers, accept: "application/json" };
+  // Node leaves the length of a DELETE's body out, and the rest of a kept connection would be read as requests.
+  const length = body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) };
+  request.headers = { ...headers, ...length, ...request.headers, accept: "application/json" };
   keepConnections(known, request);
   const timeout = AbortSignal.timeout(timeoutMs);
   request.signal = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
