@@ -104,7 +104,7 @@ describe("Kubernetes test bed: KubeRay on fake nodes", function () {
     const cluster = head.metadata.labels?.["ray.io/cluster"] ?? "";
     const name = cluster.slice(0, cluster.indexOf("-"));
     await bed.api.delete(`/api/v1/namespaces/${namespace}/pods/${head.metadata.name}`);
-    await until("the loss", SECONDS, async () => (await runningReplicas(name)) === 0 || undefined).catch(() => {});
+    await until("the loss", SECONDS, async () => (await runningReplicas(name)) === 0 || undefined);
     await until("two replicas", SECONDS, async () => (await runningReplicas(name)) === 2 || undefined);
   });
 

@@ -136,13 +136,6 @@ export const kwok: Part = {
       to: "stages",
       asJson: false,
     },
-    {
-      module: "sigs.k8s.io/kwok",
-      from: "kustomize/stage/pod/fast",
-      names: /^pod-.*\.yaml$/,
-      to: "stages",
-      asJson: false,
-    },
   ],
   expected: "2 to 3 minutes",
 };

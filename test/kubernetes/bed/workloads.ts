@@ -8,7 +8,7 @@ import { POD_NETWORK } from "./network";
 import type { Processes } from "./processes";
 import { until } from "./until";
 
-/** Ours, beside those that come with kwok. */
+/** What becomes of pods; kwok's own are for nodes. */
 const stages = join(root, "test", "kubernetes", "bed", "stages");
 
 const READY_SECONDS = 60;
@@ -78,7 +78,9 @@ export function startOperator(processes: Processes, { network, inner }: ControlP
 export async function addNode(api: Api, { name, cpus, gpus, labels = {}, taints = [] }: FakeMachine): Promise<void> {
   const has = { cpu: cpus, memory: "512Gi", pods: 110, "ephemeral-storage": "1Ti" };
   const resources = gpus === 0 ? has : { ...has, "nvidia.com/gpu": gpus };
-  await api.create(NODES, {
+  await api.apply(`${NODES}/${name}`, {
+    apiVersion: "v1",
+    kind: "Node",
     metadata: { name, labels: { "kubernetes.io/hostname": name, ...labels } },
     spec: { taints },
     status: { allocatable: resources, capacity: resources },
