@@ -1,13 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
-import { SetUpIncomplete } from "./local/host";
+import { homeOf, SetUpIncomplete } from "./local/host";
 import { projectKey } from "./nearestProject";
 import { place, Refusal } from "./placement";
 import { InvalidInput } from "./problems";
 import { projectFolder } from "./projectFolder";
 import { parseRecord, type RolloutRecord, type Version } from "./record";
 import { type Addresses, Service } from "./service";
-import { parseStackConfig, type StackConfig } from "./stackConfig";
-import type { Target, TargetSettings } from "./target";
+import { parseStackConfig } from "./stackConfig";
+import { preflight, targetOf } from "./targets";
 import { describeVersion } from "./version";
 
 /** What the program exports; `rollout` and `targets` are what the next update and the driver go on from. */
@@ -45,9 +45,10 @@ async function declareService(): Promise<ServiceOutputs> {
     running: [primary, canary].filter((version) => version !== undefined),
   });
   const wanted: Version = { ...described, written: config.written };
-  if (config.target === "local") {
-    const { localHost, homeOf, preflight } = await import("./local/index.js");
-    await preflight(localHost(homeOf(projectFolder())), wanted, recorded.rollout, config.port);
+  const here = { home: homeOf(projectFolder()), environment: process.env };
+  // Elsewhere a plan needs no cluster to be there, and what was deployed once has found it.
+  if (config.target === "local" || !(pulumi.runtime.isDryRun() || recorded.rollout !== undefined)) {
+    await preflight(config, wanted, recorded.rollout, here);
   }
   const placement = place(config, wanted, recorded.rollout, new Date());
   for (const notice of placement.notices) await pulumi.log.info(notice);
@@ -85,16 +86,4 @@ async function recordedOutputs(): Promise<{ rollout: RolloutRecord | undefined; 
     rollout: parseRecord(rollout?.value ?? rollout?.secretValue),
     targets: targets?.value ?? targets?.secretValue,
   };
-}
-
-async function targetOf(config: StackConfig, secret: boolean): Promise<Target> {
-  const settings: TargetSettings = {
-    service: config.service.name,
-    startupTimeoutSeconds: config.startupTimeoutSeconds,
-    drainTimeoutSeconds: config.drainTimeoutSeconds,
-    idleTimeoutSeconds: config.idleTimeoutSeconds,
-    port: config.port,
-    secret,
-  };
-  return (await import("./local/index.js")).localTarget(settings);
 }

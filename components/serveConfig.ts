@@ -6,12 +6,12 @@ import type { ServiceSpec } from "./serviceSpec";
  * whole service (`env_vars`, `requirements`, `working_dir`, `py_modules`) goes into the runtime environment of every
  * application, where an application's own value wins.
  *
- * @param listen `HOST:PORT` of Serve's HTTP proxy
+ * @param listen `HOST:PORT` of Serve's HTTP proxy, and on which nodes there is one; absent: the head's
  * @param workingDirectory URI of the packaged working directory
  */
 export function serveConfig(
   spec: ServiceSpec,
-  listen: { serveAddress: string; grpcPort: number },
+  listen: { serveAddress: string; grpcPort: number; proxyLocation?: "HeadOnly" | "EveryNode" },
   workingDirectory: string | undefined,
 ): ServeConfig {
   const { host, port } = splitAddress(listen.serveAddress);
@@ -21,7 +21,7 @@ export function serveConfig(
     py_modules: spec.py_modules,
   });
   return withoutUndefined({
-    proxy_location: "HeadOnly",
+    proxy_location: listen.proxyLocation ?? "HeadOnly",
     http_options: { ...spec.http_options, host, port },
     grpc_options: { ...spec.grpc_options, port: listen.grpcPort },
     logging_config: spec.logging_config,

@@ -1,13 +1,14 @@
 import * as pulumi from "@pulumi/pulumi";
-import { Token } from "./local/resources";
+import type { BalancerAddress } from "../provider/serve/guards";
 import { type Placement, recordOf } from "./placement";
 import type { PlacedVersion, RolloutRecord } from "./record";
+import { Token } from "./resources";
 import type { ApplicationsArgs, ClusterAddress, ClusterComponent, Target } from "./target";
 
 /** Addresses that the driver and the next update need, by the versions' cluster names. */
 export interface Addresses {
   clusters: Record<string, ClusterAddress>;
-  loadBalancer: Record<string, string>;
+  loadBalancer: BalancerAddress | Record<string, never>;
 }
 
 export interface ServiceArgs {

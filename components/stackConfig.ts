@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { kubernetesProblems, kubernetesSettings } from "./kubernetes/settings";
 import { checked, InvalidInput, isMapping, type Problem, parseWith, type Report, under, worded } from "./problems";
 import { rejectedVersion } from "./record";
 import { checkWorkerNodes, parseServiceSpec, type ServiceSpec } from "./serviceSpec";
@@ -6,7 +7,7 @@ import { checkWorkerNodes, parseServiceSpec, type ServiceSpec } from "./serviceS
 const NAMESPACE = "rayshift:";
 
 /** Keys whose values are JSON. */
-const mappings = ["service", "waypoint", "rejected"];
+const mappings = ["service", "waypoint", "rejected", "kubernetes"];
 
 /** Values come as text, from `pulumi config` and from the command line. */
 function fromText<Schema extends z.ZodType>(read: (text: string) => unknown, schema: Schema) {
@@ -122,25 +123,44 @@ function reportUnservedTraffic(value: Record<string, unknown>, report: Report): 
 }
 
 /** Targets that this version can deploy to. */
-const available: readonly string[] = ["local"];
+const available: readonly string[] = ["local", "kubernetes"];
 
-/** Keys of a service that say nothing to the local target: what it runs is on this host already. */
-const withoutEffect = [
-  "image_uri",
-  "containerfile",
-  "registry_login_secret",
-  "ray_version",
-  "tags",
-  "tracing_config",
-  "ray_gcs_external_storage_config",
-  "proxy_location",
-] as const;
+/** Keys of a service that say nothing to a target. What the local one runs is on this host already. */
+const withoutEffect: Record<string, ReadonlyArray<keyof ServiceSpec>> = {
+  local: [
+    "image_uri",
+    "containerfile",
+    "registry_login_secret",
+    "ray_version",
+    "tags",
+    "tracing_config",
+    "ray_gcs_external_storage_config",
+    "proxy_location",
+  ],
+  kubernetes: ["containerfile", "tags", "tracing_config"],
+};
 
-function effectNotices(spec: ServiceSpec): string[] {
-  const given = withoutEffect.filter((key) => spec[key] !== undefined);
+function effectNotices(target: string, spec: ServiceSpec): string[] {
+  const given = (withoutEffect[target] ?? []).filter((key) => spec[key] !== undefined);
   return given.length === 0
     ? []
-    : [`${given.map((key) => `\`${key}\``).join(", ")}: without effect on the target local`];
+    : [`${given.map((key) => `\`${key}\``).join(", ")}: without effect on the target ${target}`];
+}
+
+/** Keys that belong to one target only. */
+function reportTarget({ target, kubernetes, port }: Record<string, unknown>, report: Report): void {
+  if (target === "kubernetes") {
+    if (kubernetes === undefined) {
+      const remedy = "add it with at least {gateway: {name: ...}}; docs/kubernetes.md has all its keys";
+      report(["kubernetes"], "is missing: the target kubernetes needs it", remedy);
+    }
+    if (port !== undefined) {
+      report(["port"], "is that of the local load balancer", "give `gateway.port` in `rayshift:kubernetes`");
+    }
+  } else if (kubernetes !== undefined) {
+    const remedy = "set it with `pulumi config set rayshift:target kubernetes`, or take the key out";
+    report(["kubernetes"], `is for the target kubernetes, and the target is ${target ?? "local"}`, remedy);
+  }
 }
 
 const settings = checked(
@@ -173,8 +193,12 @@ const settings = checked(
     startupTimeoutSeconds: duration("seconds", 600).default(600),
     idleTimeoutSeconds: duration("seconds", 60).default(60),
     autoRollback: trueOrFalse().default(true),
+    kubernetes: kubernetesSettings.optional(),
   }),
-  reportInPlace("canaryPercent", "waypoint"),
+  (value, report) => {
+    reportInPlace("canaryPercent", "waypoint")(value, report);
+    reportTarget(value, report);
+  },
 );
 
 type Settings = z.output<typeof settings>;
@@ -206,7 +230,10 @@ export function parseStackConfig(raw: Record<string, string | undefined>): Stack
   const service = parseService(own.service);
   const surge = parseWith(rolloutSettings.maxSurgePercent, own.maxSurgePercent).value;
   const nodes = service.spec === undefined ? undefined : checkWorkerNodes(service.spec, surge);
-  const problems = [...(result.problems ?? []), ...under("service", [...service.problems, ...(nodes?.problems ?? [])])];
+  const cluster = result.value?.kubernetes;
+  const ofTarget = service.spec && cluster ? kubernetesProblems(service.spec, cluster) : [];
+  const ofService = [...service.problems, ...(nodes?.problems ?? []), ...ofTarget];
+  const problems = [...(result.problems ?? []), ...under("service", ofService)];
   if (result.value !== undefined && !available.includes(result.value.target)) {
     const remedy = "set it with `pulumi config set rayshift:target local`; the other targets are to come";
     problems.push({
@@ -223,7 +250,7 @@ export function parseStackConfig(raw: Record<string, string | undefined>): Stack
     ...result.value,
     service: service.spec,
     written: result.value.service,
-    notices: [...service.notices, ...(nodes?.notices ?? []), ...effectNotices(service.spec)],
+    notices: [...service.notices, ...(nodes?.notices ?? []), ...effectNotices(result.value.target, service.spec)],
   };
 }
 

@@ -1,16 +1,14 @@
 import type * as pulumi from "@pulumi/pulumi";
+import type { DashboardAddress } from "../provider/serve/dashboard";
+import type { BalancerAddress } from "../provider/serve/guards";
 import type { Direction } from "../rollout/plan";
 import type { PlacedVersion } from "./record";
 
 /** How to reach a cluster that runs: its dashboard (Ray's REST API) and the address of Serve's proxy. */
-export interface ClusterAddress {
-  /** `http://HOST:PORT` */
-  dashboardUrl: string;
-  /** File with Ray's token, readable by its owner only. */
-  dashboardTokenFile: string;
+export type ClusterAddress = DashboardAddress & {
   /** `HOST:PORT` */
   serveAddress: string;
-}
+};
 
 /** A cluster of a target, as a component. */
 export interface ClusterComponent extends pulumi.ComponentResource {
@@ -45,7 +43,7 @@ export interface LoadBalancerArgs {
 export interface LoadBalancerComponent extends pulumi.ComponentResource {
   readonly url: pulumi.Output<string>;
   /** What the driver needs to read weights from the data plane. */
-  readonly admin: pulumi.Output<Record<string, string>>;
+  readonly admin: pulumi.Output<BalancerAddress>;
 }
 
 /** Where a service runs. Choosing one loads only that target's SDK. */

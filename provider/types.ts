@@ -1,18 +1,28 @@
 import { dirname } from "node:path";
+import { kubernetesCluster } from "./kubernetes/cluster";
+import { readiness } from "./kubernetes/readiness";
+import { routed } from "./kubernetes/routed";
 import { cluster } from "./local/cluster";
 import { readWeights } from "./local/haproxyAdmin";
 import { loadBalancerType } from "./local/loadBalancer";
 import { localPackage } from "./local/package";
 import { liveWorkerCount } from "./local/rayProcesses";
 import { applicationsType } from "./serve/applications";
-import type { DashboardAddress } from "./serve/dashboard";
+import type { CountWorkers, ReadWeights } from "./serve/guards";
 import { assertReadyFor } from "./serve/readiness";
 import type { ResourceTypes } from "./server";
 import { token } from "./token";
 
-/** The workers of a cluster on this host, whose token file is in its directory. */
-const localWorkers = ({ dashboardTokenFile }: DashboardAddress) =>
-  dashboardTokenFile === undefined ? 0 : liveWorkerCount(dirname(dashboardTokenFile));
+/** On this host the token file is in the cluster's directory. */
+const countWorkers: CountWorkers = async ({ kubernetes, dashboardTokenFile }, signal) => {
+  if (kubernetes !== undefined) return (await import("./kubernetes/pods.js")).countWorkerPods(kubernetes, signal);
+  return dashboardTokenFile === undefined ? 0 : liveWorkerCount(dirname(dashboardTokenFile));
+};
+
+const readShares: ReadWeights = async ({ adminSocket, httpRoute }, signal) => {
+  if (adminSocket !== undefined) return readWeights(adminSocket);
+  return (await import("./kubernetes/httpRoute.js")).readRouteWeights(httpRoute, signal);
+};
 
 /** Every resource type that the provider offers, by its token. */
 export const resourceTypes: ResourceTypes = {
@@ -20,5 +30,8 @@ export const resourceTypes: ResourceTypes = {
   "rayserve:local:Package": localPackage,
   "rayserve:local:Cluster": cluster,
   "rayserve:local:LoadBalancer": loadBalancerType(assertReadyFor),
-  "rayserve:serve:Applications": applicationsType(readWeights, localWorkers),
+  "rayserve:kubernetes:Cluster": kubernetesCluster,
+  "rayserve:kubernetes:Readiness": readiness,
+  "rayserve:kubernetes:Routed": routed,
+  "rayserve:serve:Applications": applicationsType(readShares, countWorkers),
 };

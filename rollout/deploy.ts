@@ -1,8 +1,7 @@
-import { localHost } from "../components/local/host";
-import { preflight } from "../components/local/preflight";
 import { place, refuseRejected } from "../components/placement";
-import { deadlineOf, type RejectedVersion, type RolloutRecord } from "../components/record";
+import { deadlineOf, type RejectedVersion } from "../components/record";
 import { type ConfiguredWaypoint, parseStackConfig } from "../components/stackConfig";
+import { preflight } from "../components/targets";
 import { deployedOutputs, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
 import { Refused, RolledBack } from "./errors";
 import type { Outcome } from "./events";
@@ -38,7 +37,9 @@ export async function deploy(options: DeployOptions): Promise<CommandResult> {
     const wanted = await readWanted(session, options);
     const { emit, signal, stack } = session;
     const outputs = await stack.outputs(signal);
-    await preflightOf(session, wanted, outputs?.rollout);
+    // What the program would find before it registers anything, found before the config changes.
+    const { home } = session.project;
+    await preflight(wanted.config, wanted.version, outputs?.rollout, { home, environment: session.environment });
     if (outputs === undefined) await stack.create(signal);
     const clusters = outputs === undefined ? [] : await stack.settle(signal);
     const version = wanted.version.name;
@@ -56,15 +57,6 @@ export async function deploy(options: DeployOptions): Promise<CommandResult> {
     emit({ event: "finished", outcome, version, url, seconds: (Date.now() - began) / 1000 });
     return { outcome, version, url };
   });
-}
-
-/** What the program would find before it registers anything, found before the config changes. */
-async function preflightOf(
-  { project, environment }: Session,
-  { version, config }: Wanted,
-  recorded?: RolloutRecord,
-): Promise<void> {
-  if (config.target === "local") await preflight(localHost(project.home, environment), version, recorded, config.port);
 }
 
 async function deployFirst(session: Session, wanted: Wanted, clusters: string[]): Promise<Outcome> {

@@ -2,6 +2,7 @@ import { waypointOf } from "../components/placement";
 import type { PlacedVersion, RolloutRecord } from "../components/record";
 import type { ConfiguredWaypoint } from "../components/stackConfig";
 import type { ClusterAddress } from "../components/target";
+import type { DashboardAddress } from "../provider/serve/dashboard";
 import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
 import type { RolloutEvent } from "./events";
 import { type Inspection, inspect, primaryServes } from "./inspect";
@@ -285,9 +286,10 @@ function withNewCanary(
   { resOutputsEvent }: EngineEvent,
 ): Deployed {
   const { urn = "", type = "", new: made } = resOutputsEvent?.metadata ?? {};
-  const outputs = made?.outputs as Partial<ClusterAddress> | undefined;
+  const outputs = made?.outputs as Partial<DashboardAddress> | undefined;
   if (version === undefined || known.rollout.canary !== undefined || !type.endsWith(":Cluster")) return known;
-  if (typeof outputs?.dashboardUrl !== "string" || !isPartOf(nameOf(urn), version)) return known;
+  if (outputs?.dashboardUrl === undefined && outputs?.kubernetes === undefined) return known;
+  if (!isPartOf(nameOf(urn), version)) return known;
   const cluster = nameOf(urn).replace(/^cluster-/, "");
   const canary: PlacedVersion = {
     ...known.rollout.primary,

@@ -2,11 +2,11 @@ import { waypointOf } from "../components/placement";
 import type { PlacedVersion, RolloutRecord } from "../components/record";
 import type { Addresses } from "../components/service";
 import type { ClusterAddress } from "../components/target";
-import { readWeights } from "../provider/local/haproxyAdmin";
 import { DashboardUnreachable, getApplications } from "../provider/serve/dashboard";
 import { unhealthyReason } from "../provider/serve/health";
 import { clusterNodes } from "../provider/serve/nodes";
 import { capacityInUse, deploymentsOf, isEmpty, type Observation } from "../provider/serve/observation";
+import { balancerAt, type Weights } from "./balancers";
 import type { ClusterStatus } from "./events";
 import type { Waypoint } from "./plan";
 
@@ -26,10 +26,6 @@ export interface Inspection {
   unhealthy: { primary?: string | undefined; canary?: string | undefined };
 }
 
-export interface Weights {
-  [version: string]: { weight: number };
-}
-
 /** Asks everything at once. Never throws for a part that does not answer; that is a finding. */
 export async function inspect(
   record: RolloutRecord,
@@ -38,7 +34,9 @@ export async function inspect(
 ): Promise<Inspection> {
   const address = (version: PlacedVersion | undefined) => version && targets?.clusters[version.cluster];
   const [weights, primary, canary] = await Promise.all([
-    askWeights(targets),
+    balancerAt(targets?.loadBalancer)
+      ?.readWeights(signal)
+      .catch(() => undefined),
     askCluster(address(record.primary), signal),
     record.canary && askCluster(address(record.canary), signal),
   ]);
@@ -98,11 +96,6 @@ async function askCluster(address: ClusterAddress | undefined, signal?: AbortSig
     workers,
     problem: reason instanceof DashboardUnreachable ? "its head does not answer" : String(reason?.message ?? reason),
   };
-}
-
-async function askWeights(targets: Addresses | undefined): Promise<Weights | undefined> {
-  const socket = targets?.loadBalancer.adminSocket;
-  return socket === undefined ? undefined : readWeights(socket).catch(() => undefined);
 }
 
 /**

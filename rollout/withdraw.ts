@@ -1,5 +1,4 @@
-import { tell } from "../provider/local/haproxyAdmin";
-import { TRAFFIC } from "../provider/local/haproxyConfig";
+import { balancerAt } from "./balancers";
 import { type Inspection, primaryServes } from "./inspect";
 import type { Deployed } from "./session";
 
@@ -21,10 +20,9 @@ export function mayWithdraw(withdrawal: Withdrawal, seen: Inspection): boolean {
  * done here is left to that update.
  */
 export async function withdrawTraffic({ rollout, targets }: Pick<Deployed, "rollout" | "targets">): Promise<void> {
-  const { adminSocket } = targets.loadBalancer;
   const { primary, canary } = rollout;
-  if (adminSocket === undefined || canary === undefined) return;
-  const weight = (version: string, percent: number) => `set server ${TRAFFIC}/${version} weight ${percent}`;
-  // Raised first: weights are relative, and at no instant may nobody get the requests.
-  await tell(adminSocket, [weight(primary.cluster, 100), weight(canary.cluster, 0)]).catch(() => undefined);
+  if (canary === undefined) return;
+  await balancerAt(targets.loadBalancer)
+    ?.moveTraffic(primary.cluster, canary.cluster)
+    .catch(() => undefined);
 }

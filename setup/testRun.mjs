@@ -9,6 +9,8 @@ const leakGraceSeconds = 30;
 
 /** Folders of tests that mostly wait for updates of a stack: they go beside those that mostly compute. */
 const waiting = ["behaviour", "chaos"];
+/** Tests that first build what they run against, for many minutes: only when they are asked for. */
+const askedFor = ["kubernetes"];
 /** Tests that measure a service under load: they have the host for themselves. */
 const alone = ["e2e"];
 
@@ -44,7 +46,7 @@ export async function runTests(root, env, args) {
  */
 export function stagesOf(files) {
   const below = (folders) => files.filter((file) => folders.includes(file.split("/")[2]));
-  const others = files.filter((file) => ![...waiting, ...alone].includes(file.split("/")[2]));
+  const others = files.filter((file) => ![...waiting, ...alone, ...askedFor].includes(file.split("/")[2]));
   const stages = [[others, below(waiting)], [below(alone)]];
   return stages.map((lanes) => lanes.filter((lane) => lane.length > 0)).filter((lanes) => lanes.length > 0);
 }

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import * as pulumi from "@pulumi/pulumi";
 import type { ClusterInputs } from "../../provider/local/cluster";
+import type { DashboardEndpoint } from "../../provider/serve/dashboard";
 import { resourcesOf } from "../instanceTypes";
 import type { PlacedVersion } from "../record";
 import type { ClusterAddress, ClusterComponent, TargetSettings } from "../target";
@@ -13,9 +14,12 @@ export interface LocalClusterArgs {
   version: PlacedVersion;
 }
 
+/** Of a cluster on this host. */
+export type LocalAddress = Extract<ClusterAddress, DashboardEndpoint>;
+
 /** One version's real Ray cluster of processes on this host. */
 export class LocalCluster extends pulumi.ComponentResource implements ClusterComponent {
-  readonly address: pulumi.Output<ClusterAddress>;
+  readonly address: pulumi.Output<LocalAddress>;
   readonly grpcPort: pulumi.Output<number>;
   constructor(
     name: string,
@@ -49,11 +53,13 @@ export class LocalCluster extends pulumi.ComponentResource implements ClusterCom
       { parent: this, ignoreChanges: ["head", "workers", "idleTimeoutSeconds", "python"] },
     );
     this.grpcPort = cluster.grpcPort;
-    this.address = pulumi.output({
-      dashboardUrl: cluster.dashboardUrl,
-      dashboardTokenFile: cluster.dashboardTokenFile,
-      serveAddress: cluster.serveAddress,
-    });
+    this.address = pulumi
+      .all([cluster.dashboardUrl, cluster.dashboardTokenFile, cluster.serveAddress])
+      .apply(([dashboardUrl, dashboardTokenFile, serveAddress]) => ({
+        dashboardUrl,
+        dashboardTokenFile,
+        serveAddress,
+      }));
     this.registerOutputs({ address: this.address });
   }
 }

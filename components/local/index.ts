@@ -1,15 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
+import type { SurgeGuard } from "../../provider/serve/guards";
 import { projectFolder } from "../projectFolder";
+import { Applications } from "../resources";
 import { serveConfig } from "../serveConfig";
 import type { ApplicationsArgs, Target, TargetSettings } from "../target";
 import { LocalCluster } from "./cluster";
 import { homeOf, localHost, runtimeDirectory } from "./host";
 import { LocalLoadBalancer } from "./loadBalancer";
 import { Packages } from "./packages";
-import { Applications } from "./resources";
-
-export { homeOf, localHost } from "./host";
-export { preflight } from "./preflight";
 
 export const loadBalancerName = "load-balancer";
 
@@ -41,14 +39,14 @@ function applications(
   return new Applications(
     `applications-${version.cluster}`,
     {
-      dashboardUrl: cluster.address.dashboardUrl,
-      dashboardTokenFile: cluster.address.dashboardTokenFile,
+      dashboardUrl: cluster.address.apply(({ dashboardUrl }) => dashboardUrl),
+      dashboardTokenFile: cluster.address.apply(({ dashboardTokenFile = "" }) => dashboardTokenFile),
       config: settings.secret ? pulumi.secret(config) : config,
       ...(capacity === null ? {} : { capacity }),
       canary,
       timeoutSeconds: settings.startupTimeoutSeconds,
       drainTimeoutSeconds: settings.drainTimeoutSeconds,
-      ...(surge === undefined ? {} : { surge: pulumi.output(surge) }),
+      ...(surge === undefined ? {} : { surge: pulumi.output(surge) as pulumi.Output<SurgeGuard> }),
       ...(behindLoadBalancer
         ? {
             traffic: {

@@ -2,28 +2,9 @@ import * as pulumi from "@pulumi/pulumi";
 import type { ClusterInputs, ClusterState } from "../../provider/local/cluster";
 import type { LoadBalancerInputs, LoadBalancerState } from "../../provider/local/loadBalancer";
 import type { PackageInputs, PackageState } from "../../provider/local/package";
-import type { ApplicationsInputs } from "../../provider/serve/applications";
-import type { TokenInputs } from "../../provider/token";
+import { type Args, withOutputs } from "../resources";
 
-/** The provider's resources, as a program declares them. */
-
-type Args<T> = { [K in keyof T]: pulumi.Input<T[K]> };
-
-/** All inputs, and the named outputs that the provider fills in. */
-function withOutputs(args: object, outputs: readonly string[]): pulumi.Inputs {
-  return { ...Object.fromEntries(outputs.map((output) => [output, undefined])), ...args };
-}
-
-export class Token extends pulumi.CustomResource {
-  declare readonly value: pulumi.Output<string>;
-
-  constructor(name: string, args: Args<TokenInputs>, options: pulumi.CustomResourceOptions) {
-    super("rayserve:index:Token", name, withOutputs(args, ["value"]), {
-      ...options,
-      additionalSecretOutputs: ["value"],
-    });
-  }
-}
+/** The provider's resources of this target, as a program declares them. */
 
 export class Package extends pulumi.CustomResource {
   declare readonly uri: pulumi.Output<PackageState["uri"]>;
@@ -42,12 +23,6 @@ export class Cluster extends pulumi.CustomResource {
   constructor(name: string, args: Args<ClusterInputs>, options: pulumi.CustomResourceOptions) {
     const outputs = ["dashboardUrl", "dashboardTokenFile", "serveAddress", "grpcPort", "headPid"];
     super("rayserve:local:Cluster", name, withOutputs(args, outputs), options);
-  }
-}
-
-export class Applications extends pulumi.CustomResource {
-  constructor(name: string, args: Args<ApplicationsInputs>, options: pulumi.CustomResourceOptions) {
-    super("rayserve:serve:Applications", name, withOutputs(args, []), options);
   }
 }
 

@@ -1,7 +1,7 @@
 import { get } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OperationContext } from "../resource";
-import type { DashboardAddress } from "../serve/dashboard";
+import type { DashboardEndpoint } from "../serve/dashboard";
 import { expectAnswer, prepareEntries, readEntries, readServers, type ServerReport, tell } from "./haproxyAdmin";
 import {
   accessEntries,
@@ -17,7 +17,7 @@ import {
 import { joinServers, removeServers, type Slot, waitForHealth } from "./servers";
 
 /** A version's cluster behind the load balancer; `weight` in percent of the requests. */
-export interface Backend extends DashboardAddress {
+export interface Backend extends DashboardEndpoint {
   version: string;
   /** host:port of Serve's HTTP proxy */
   address: string;

@@ -9,6 +9,7 @@ import {
   DashboardUnreachable,
   deleteApplications,
   getApplications,
+  placeOf,
   putApplications,
 } from "./dashboard";
 import {
@@ -32,7 +33,7 @@ import {
   isLearned,
 } from "./scaling";
 
-export interface ApplicationsInputs extends DashboardAddress {
+export type ApplicationsInputs = DashboardAddress & {
   config: ServeConfig;
   /** Percent, 0..100. Absent: null is sent, which is 100 % without bounds. */
   capacity?: number;
@@ -46,16 +47,16 @@ export interface ApplicationsInputs extends DashboardAddress {
   surge?: SurgeGuard;
   /** Checked before capacity is lowered; not state. */
   traffic?: TrafficGuard;
-}
+};
 
-export interface ApplicationsState extends ApplicationsInputs {
+export type ApplicationsState = ApplicationsInputs & {
   /** Counts at 100 % as code and config declare them: Ray reads back those that were sent. */
   declared: DeclaredCounts;
   /** Replicas that were running at least when the operation ended, by "application/deployment". */
   replicas: Record<string, number>;
   /** Applications that Ray had given up when it was asked last: it tries again only when it is sent something. */
   givenUp?: string[];
-}
+};
 
 /** What the cluster runs as far as the stack knows. */
 type Previous = Pick<ApplicationsState, "config" | "declared">;
@@ -102,8 +103,7 @@ export function applicationsType(
         !isDeepStrictEqual(plain(state.config), plain(inputs.config)) ||
         state.capacity !== inputs.capacity ||
         state.givenUp !== undefined ||
-        state.dashboardUrl !== inputs.dashboardUrl ||
-        state.dashboardTokenFile !== inputs.dashboardTokenFile ||
+        !isDeepStrictEqual(addressOf(state), addressOf(inputs)) ||
         state.drainTimeoutSeconds !== inputs.drainTimeoutSeconds ||
         (state.canary !== inputs.canary && hasInitialReplicas(state.declared));
       return { changes };
@@ -197,7 +197,7 @@ async function hasEnded(address: DashboardAddress, signal: AbortSignal): Promise
 /** The error with the resource and, when the operation was cancelled, with that as its cause. */
 function explain(error: unknown, inputs: ApplicationsInputs, context: OperationContext): string {
   const cause = context.signal.aborted ? context.signal.reason : error;
-  return `${context.name} at ${inputs.dashboardUrl}: ${cause instanceof Error ? cause.message : String(cause)}`;
+  return `${context.name} at ${placeOf(inputs)}: ${cause instanceof Error ? cause.message : String(cause)}`;
 }
 
 function stateOf(inputs: ApplicationsInputs, declared: DeclaredCounts, initial: InitialReplicas): ApplicationsState {
@@ -236,6 +236,9 @@ function hasInitialReplicas(declared: DeclaredCounts): boolean {
     ),
   );
 }
+
+const addressOf = ({ dashboardUrl, dashboardTokenFile, kubernetes }: DashboardAddress) =>
+  plain([dashboardUrl, dashboardTokenFile, kubernetes]);
 
 /** Without keys that have no value: the stack does not keep them. */
 const plain = (value: unknown): unknown => (value === undefined ? undefined : JSON.parse(JSON.stringify(value)));

@@ -5,11 +5,40 @@ import { effect } from "../effects";
 import type { ServeDeployment } from "./config";
 import { type Observation, parseObservation } from "./observation";
 
-/** How to reach the dashboard of a cluster. Ray's token is in the file (0600), never in the Pulumi state. */
-export interface DashboardAddress {
+/** How to reach the dashboard of a cluster: where it listens, or through the API server of a Kubernetes cluster. */
+export type DashboardAddress = DashboardEndpoint | RayServiceDashboard;
+
+/** Ray's token is in the file (0600), never in the Pulumi state. */
+export interface DashboardEndpoint {
   /** Such as http://127.0.0.1:8265. */
   dashboardUrl: string;
   dashboardTokenFile?: string;
+  kubernetes?: undefined;
+}
+
+export interface RayServiceDashboard {
+  kubernetes: RayServiceAddress;
+  dashboardUrl?: undefined;
+  dashboardTokenFile?: undefined;
+}
+
+/** How to reach the API server: the path of a kubeconfig and never what is in it. */
+export interface ApiServerAddress {
+  /** Absent: the usual rules, KUBECONFIG, ~/.kube/config, the pod's own account. */
+  kubeconfig?: string | undefined;
+  /** Absent: the current one of the kubeconfig. */
+  context?: string | undefined;
+  namespace: string;
+}
+
+/** A RayService of KubeRay, whose RayCluster is the cluster. */
+export interface RayServiceAddress extends ApiServerAddress {
+  rayService: string;
+}
+
+/** The address in words, for messages. */
+export function placeOf({ dashboardUrl, kubernetes }: DashboardAddress): string {
+  return dashboardUrl ?? `RayService ${kubernetes?.namespace}/${kubernetes?.rayService}`;
 }
 
 /** Nothing usable answered: no connection, a timeout, or an error of the dashboard itself. May pass. */
@@ -36,8 +65,8 @@ const PATH = "/api/serve/applications/";
 
 /** What runs on the cluster. A cluster on which Serve was never started has no applications. */
 export async function getApplications(address: DashboardAddress, signal?: AbortSignal): Promise<Observation> {
-  const text = await request(address, PATH, "GET", READ_TIMEOUT_MS, signal);
-  return parseObservation(text, address.dashboardUrl);
+  const text = await getText(address, PATH, signal);
+  return parseObservation(text, placeOf(address));
 }
 
 /** Replaces the whole Serve config of the cluster. Ray has taken it over when this returns, and converges after that. */
@@ -46,25 +75,34 @@ export async function putApplications(
   config: ServeDeployment,
   signal?: AbortSignal,
 ): Promise<void> {
-  const detail = `${address.dashboardUrl}, target_capacity ${config.target_capacity}`;
-  await effect("PUT Serve config", detail, () => request(address, PATH, "PUT", WRITE_TIMEOUT_MS, signal, config));
+  const detail = `${placeOf(address)}, target_capacity ${config.target_capacity}`;
+  await effect("PUT Serve config", detail, async () => {
+    if (address.kubernetes === undefined) await request(address, "PUT", PATH, WRITE_TIMEOUT_MS, signal, config);
+    else await (await rayServices()).sendConfig(address.kubernetes, config, signal);
+  });
 }
 
 /** Shuts Serve down on the cluster, with all applications. */
 export async function deleteApplications(address: DashboardAddress, signal?: AbortSignal): Promise<void> {
-  const send = () => request(address, PATH, "DELETE", WRITE_TIMEOUT_MS, signal);
-  await effect("DELETE Serve applications", address.dashboardUrl, send);
+  await effect("DELETE Serve applications", placeOf(address), async () => {
+    if (address.kubernetes === undefined) await request(address, "DELETE", PATH, WRITE_TIMEOUT_MS, signal);
+    else await (await rayServices()).removeConfig(address.kubernetes, signal);
+  });
 }
 
 /** The answer to a GET of another part of the dashboard's API. Throws as {@link getApplications} does. */
-export function getText(address: DashboardAddress, path: string, signal?: AbortSignal): Promise<string> {
-  return request(address, path, "GET", READ_TIMEOUT_MS, signal);
+export async function getText(address: DashboardAddress, path: string, signal?: AbortSignal): Promise<string> {
+  if (address.kubernetes === undefined) return request(address, "GET", path, READ_TIMEOUT_MS, signal);
+  return (await rayServices()).getFromDashboard(address.kubernetes, path, READ_TIMEOUT_MS, signal);
 }
 
+/** Loaded where it is needed only: other targets do without its client. */
+const rayServices = () => import("../kubernetes/rayService.js");
+
 async function request(
-  address: DashboardAddress,
-  path: string,
+  address: DashboardEndpoint,
   method: "GET" | "PUT" | "DELETE",
+  path: string,
   timeoutMs: number,
   signal: AbortSignal | undefined,
   body?: object,
@@ -105,7 +143,7 @@ async function request(
 }
 
 /** The token, read at each use since a cluster that was made anew has a new one. Absent when its file is gone. */
-async function readToken({ dashboardTokenFile }: DashboardAddress): Promise<string | undefined> {
+async function readToken({ dashboardTokenFile }: DashboardEndpoint): Promise<string | undefined> {
   if (dashboardTokenFile === undefined) return undefined;
   try {
     return (await readFile(dashboardTokenFile, "utf8")).trim();
@@ -139,7 +177,7 @@ function send(
   });
 }
 
-function unreachable(address: DashboardAddress, why: string, error?: unknown): DashboardUnreachable {
+function unreachable(address: DashboardEndpoint, why: string, error?: unknown): DashboardUnreachable {
   const message = `Ray's dashboard at ${address.dashboardUrl} cannot be reached: ${why}`;
   return new DashboardUnreachable(message, isRefused(error));
 }

@@ -1,5 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type DashboardAddress, DashboardUnreachable, getApplications } from "./dashboard";
+import {
+  type ApiServerAddress,
+  type DashboardAddress,
+  DashboardUnreachable,
+  getApplications,
+  placeOf,
+} from "./dashboard";
 import { clusterNodes } from "./nodes";
 import { capacityInUse, deploymentsOf } from "./observation";
 
@@ -9,26 +15,40 @@ export interface SurgeGuard {
   maxTotalCapacity: number;
 }
 
+/** Where a load balancer is asked what it does: HAProxy's admin socket, or a route of the Gateway API. */
+export type BalancerAddress =
+  | { adminSocket: string; httpRoute?: undefined }
+  | { httpRoute: HttpRouteAddress; adminSocket?: undefined };
+
+export interface HttpRouteAddress extends ApiServerAddress {
+  /** Name of the HTTPRoute. */
+  name: string;
+  /** Name of the service: the versions' Kubernetes services begin with it. */
+  service: string;
+}
+
 /** Guard for shrinking: what the load balancer sends to this version fits the capacity that is left. */
-export interface TrafficGuard {
-  adminSocket: string;
+export type TrafficGuard = BalancerAddress & {
   version: string;
   /** Longest wait for requests under way before the last replica goes. */
   drainTimeoutSeconds: number;
-}
+};
 
 /** What a load balancer's data plane says of one version: its weight, its health there, its open requests. */
 export interface Share {
   weight: number;
   status?: string;
-  sessions: number;
+  /** Absent where it does not count them. */
+  sessions?: number;
+  /** When the weights were last changed, ms since 1970, where it does not count requests. */
+  since?: number;
 }
 
 /** By version, all of them, also those that only somebody else knows. */
-export type ReadWeights = (adminSocket: string) => Promise<Record<string, Share>>;
+export type ReadWeights = (balancer: BalancerAddress, signal?: AbortSignal) => Promise<Record<string, Share>>;
 
 /** How many worker nodes of a cluster there are, whatever Ray says: it forgets a node before its process has ended. */
-export type CountWorkers = (cluster: DashboardAddress) => number;
+export type CountWorkers = (cluster: DashboardAddress, signal?: AbortSignal) => number | Promise<number>;
 
 /** How to wait, and whom to tell. */
 export interface Waiting {
@@ -57,7 +77,7 @@ export async function checkSurge(
   const peer = await capacityOfPeer(guard.peer, waiting.signal);
   if (peer + capacity <= guard.maxTotalCapacity) return waitForIdleNodes(guard.peer, countWorkers, waiting);
   throw new Error(
-    `${capacity}% here and ${peer}% on the other cluster (${guard.peer.dashboardUrl}) are ${peer + capacity}%, more than ` +
+    `${capacity}% here and ${peer}% on the other cluster (${placeOf(guard.peer)}) are ${peer + capacity}%, more than ` +
       `the ${guard.maxTotalCapacity}% that the surge allows. Nothing was changed. Lower the other cluster first; ` +
       "`rayshift deploy` does it step by step.",
   );
@@ -74,7 +94,7 @@ export async function checkTraffic(
   waiting: Waiting,
 ): Promise<void> {
   for (const end = Date.now() + sharePatienceMs; ; ) {
-    const shares = await readWeights(guard.adminSocket);
+    const shares = await readWeights(guard, waiting.signal);
     const told = trafficOf(guard.version, shares);
     const percent = Math.max(told, trafficOf(guard.version, withoutDown(shares)));
     if (percent <= capacity) break;
@@ -116,11 +136,12 @@ const downOf = (shares: Record<string, Share>) =>
   Object.keys(shares).filter((version) => shares[version]?.status === "down");
 
 async function drained(guard: TrafficGuard, readWeights: ReadWeights, { signal, progress }: Waiting): Promise<void> {
-  const { adminSocket, version, drainTimeoutSeconds } = guard;
+  const { version, drainTimeoutSeconds } = guard;
   const end = Date.now() + drainTimeoutSeconds * 1000;
   // A request may be on its way from its weight to its server at the moment of one look.
   for (let shown = -1, quiet = 0; ; ) {
-    const { sessions = 0 } = (await readWeights(adminSocket))[version] ?? {};
+    const { sessions = 0, since } = (await readWeights(guard, signal))[version] ?? {};
+    if (since !== undefined) return untilDrained(guard, since, { signal, progress });
     quiet = sessions === 0 ? quiet + 1 : 0;
     if (quiet === 2) return;
     if (Date.now() >= end) {
@@ -131,6 +152,18 @@ async function drained(guard: TrafficGuard, readWeights: ReadWeights, { signal, 
     shown = sessions;
     await sleep(drainPollMs, undefined, { signal });
   }
+}
+
+/** Nobody counts the requests: they have had their time when the weights were last changed that long ago. */
+export async function untilDrained(
+  { version, drainTimeoutSeconds }: Pick<TrafficGuard, "version" | "drainTimeoutSeconds">,
+  since: number,
+  { signal, progress }: Waiting,
+): Promise<void> {
+  const left = since + drainTimeoutSeconds * 1000 - Date.now();
+  if (left <= 0) return;
+  progress(`giving the requests of version ${version} ${Math.ceil(left / 1000)} s to end`);
+  await sleep(left, undefined, { signal });
 }
 
 async function waitForIdleNodes(
@@ -144,7 +177,7 @@ async function waitForIdleNodes(
     if (idle === 0) return;
     if (Date.now() >= end) {
       throw new Error(
-        `${idle} worker nodes of the other cluster (${peer.dashboardUrl}) run nothing and do not end, so there is no room ` +
+        `${idle} worker nodes of the other cluster (${placeOf(peer)}) run nothing and do not end, so there is no room ` +
           "to grow within the surge. Nothing was changed. Is `min_nodes` 0, and does its autoscaler run?",
       );
     }
@@ -160,10 +193,10 @@ async function idleNodes(peer: DashboardAddress, countWorkers: CountWorkers, sig
     const busy = new Set(deploymentsOf(observation).flatMap(({ observed }) => observed.nodeIds));
     const workers = nodes.filter(({ alive, head }) => alive && !head);
     const idle = workers.filter(({ id }) => !busy.has(id)).length;
-    return Math.max(idle, countWorkers(peer) - (workers.length - idle));
+    return Math.max(idle, (await countWorkers(peer, signal)) - (workers.length - idle));
   } catch (error) {
     // The workers of a dead head end a moment after it.
-    if (error instanceof DashboardUnreachable && error.refused) return countWorkers(peer);
+    if (error instanceof DashboardUnreachable && error.refused) return countWorkers(peer, signal);
     throw error;
   }
 }

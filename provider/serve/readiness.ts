@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { rayReplicas, roundedUpReplicas } from "../../rollout/replicas";
-import { type DashboardAddress, DashboardUnreachable, getApplications } from "./dashboard";
+import { type DashboardAddress, DashboardUnreachable, getApplications, placeOf } from "./dashboard";
 import { type DeploymentObservation, deploymentsOf, isEmpty, type Observation } from "./observation";
 
 const ATTEMPTS = 5;
@@ -22,7 +22,7 @@ export async function assertReadyFor(
   const problems = problemsFor(observation, trafficPercent);
   if (problems.length === 0) return slotsOf(observation);
   throw new Error(
-    `the cluster at ${address.dashboardUrl} cannot take ${trafficPercent}% of the traffic: ${problems.join("; ")}. ` +
+    `the cluster at ${placeOf(address)} cannot take ${trafficPercent}% of the traffic: ${problems.join("; ")}. ` +
       "No weight was changed. Raise its capacity, or wait until its replicas run.",
   );
 }

@@ -67,8 +67,11 @@ export async function addressOfService(signal: AbortSignal): Promise<Address> {
   const session = await openSession({ ...where, signal });
   const { url, queryAuthToken: token, rollout, targets } = await deployedOutputs(session);
   const cluster = targets.clusters[rollout.primary.cluster];
-  if (url === undefined || cluster === undefined) throw new UpdateFailed("the stack has no address of its service");
-  return { url, token, dashboardUrl: cluster.dashboardUrl, dashboardTokenFile: cluster.dashboardTokenFile };
+  const { dashboardUrl, dashboardTokenFile } = cluster ?? {};
+  if (url === undefined || dashboardUrl === undefined || dashboardTokenFile === undefined) {
+    throw new UpdateFailed("the stack has no address of its service");
+  }
+  return { url, token, dashboardUrl, dashboardTokenFile };
 }
 
 class Story {

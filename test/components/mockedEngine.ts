@@ -114,6 +114,8 @@ function learned(type: string, name: string): Record<string, unknown> {
       return { ...addressOf(name), grpcPort: 9000, headPid: 1 };
     case "rayserve:local:LoadBalancer":
       return { url: "http://127.0.0.1:8000", port: 8000, adminSocket: `/run/${name}/admin.sock`, pid: 1 };
+    case "rayserve:kubernetes:Routed":
+      return { url: "http://10.0.0.1" };
     case "rayserve:local:Package":
       return { uri: `file:///packages/${name}.zip` };
     default:
@@ -151,7 +153,7 @@ export function customNames(resources: readonly Registered[]): string[] {
 export function doneBefore(resources: readonly Registered[], name: string): Set<string> {
   const found = new Set<string>();
   const visit = (at: string) => {
-    for (const resource of resources.filter((other) => other.name === at && other.type.startsWith("rayserve:"))) {
+    for (const resource of resources.filter((other) => other.name === at && !other.type.startsWith("rayshift:"))) {
       for (const dependency of resource.dependencies) {
         if (!found.has(dependency)) visit(found.add(dependency) && dependency);
       }

@@ -1,5 +1,5 @@
 import type { AutoscalingConfig, DeploymentConfig } from "../../provider/serve/config";
-import type { FakeNodes, Resources } from "./nodes";
+import type { Nodes, Resources } from "./nodes";
 
 export interface ReplicaTimes {
   /** ms from its place on a node until a replica runs, beside the DELAY that the service asks for. */
@@ -113,7 +113,7 @@ export class FakeDeployment {
   }
 
   /** One round of the controller. */
-  step(now: number, nodes: FakeNodes): void {
+  step(now: number, nodes: Nodes): void {
     for (const replica of this.replicas) this.advance(replica, now, nodes);
     for (const { id, nodeId, resources } of this.replicas) {
       if (nodeId !== undefined && this.ended.has(id)) nodes.release(nodeId, resources, now);
@@ -127,7 +127,11 @@ export class FakeDeployment {
     if (!this.deleting) this.judge(now, nodes);
   }
 
-  private advance(replica: Replica, now: number, nodes: FakeNodes): void {
+  private advance(replica: Replica, now: number, nodes: Nodes): void {
+    if (replica.nodeId !== undefined && nodes.isLost(replica.nodeId)) {
+      this.ended.add(replica.id);
+      return;
+    }
     const age = now - replica.since;
     if (replica.state === "STARTING") {
       if (replica.nodeId === undefined) {
@@ -194,7 +198,7 @@ export class FakeDeployment {
     return !this.hasStarted && this.failures >= this.threshold && this.targetReplicas > 0;
   }
 
-  private judge(now: number, nodes: FakeNodes): void {
+  private judge(now: number, nodes: Nodes): void {
     const running = this.replicas.filter(
       ({ state, version }) => state === "RUNNING" && version === this.target.version,
     );

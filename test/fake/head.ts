@@ -2,10 +2,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync, symlinkSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { HEAD_NODE_TYPE } from "../../provider/local/rayHead";
-import type { ServeDeployment } from "../../provider/serve/config";
 import type { Resources } from "./nodes";
+import { answerDashboard, answerUser, refuse } from "./rest";
 import { FakeServe, type FakeTimes } from "./serve";
 
 /** What the provider writes for rayshift_head.py; the ports that nothing listens on here are left out. */
@@ -99,60 +98,16 @@ export class FakeHead {
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const reply = (status: number, body: object | string) => {
-      response.writeHead(status, { "content-type": "application/json" });
-      response.end(typeof body === "string" ? body : JSON.stringify(body));
-    };
-    if (request.headers.authorization !== `Bearer ${this.token}`) {
-      return reply(401, "Unauthorized: Missing or invalid authentication token");
-    }
-    const { method, url } = request;
-    if (method === "GET" && url === "/api/v0/nodes") return reply(200, this.serve.nodesDocument());
-    if (url !== "/api/serve/applications/") return reply(404, `no ${url}`);
-    if (method === "GET") return reply(200, this.serve.details());
-    if (method === "DELETE") {
-      this.serve.delete();
-      return reply(200, "");
-    }
-    const config = JSON.parse(await bodyOf(request)) as ServeDeployment;
-    this.listen(config.http_options?.port);
-    this.serve.put(config);
-    reply(200, "");
+    if (request.headers.authorization !== `Bearer ${this.token}`) return refuse(response);
+    await answerDashboard(this.serve, request, response, (config) => this.listen(config.http_options?.port));
   }
 
   private listen(port: number | undefined): void {
     if (this.dataPlane !== undefined || port === undefined) return;
     this.dataPlane = createServer(
       { keepAliveTimeout: 60_000 },
-      (request, response) => void this.take(request, response),
+      (request, response) => void answerUser(this.serve, request, response),
     );
     this.dataPlane.listen(port, LOOPBACK);
   }
-
-  /** One request of a user. */
-  private async take(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { pathname, searchParams } = new URL(request.url ?? "/", "http://fake");
-    const reply = (status: number, body: string) => {
-      response.writeHead(status, { "content-type": "application/json", "content-length": Buffer.byteLength(body) });
-      response.end(body);
-    };
-    if (pathname === "/-/healthz") return this.serve.serving ? reply(200, "success") : reply(503, "DRAINING");
-    await bodyOf(request);
-    while (!response.destroyed) {
-      const taken = this.serve.request(pathname);
-      if (taken === "none") return reply(404, `Path '${pathname}' not found.`);
-      if (taken !== undefined) {
-        await sleep(Number(searchParams.get("seconds") ?? 0) * 1000);
-        taken.done();
-        return reply(200, JSON.stringify({ version: taken.environment.VERSION }));
-      }
-      await sleep(POLL_MS);
-    }
-  }
-}
-
-async function bodyOf(request: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString();
 }

@@ -15,6 +15,21 @@ export interface FakeNode {
   state: "STARTING" | "ALIVE" | "DEAD";
 }
 
+/** Where the replicas of a {@link FakeServe} find their place. */
+export interface Nodes {
+  /** Takes the resources on a node that runs; undefined when none has them free. */
+  place(wanted: Resources): string | undefined;
+  release(id: string, wanted: Resources, now: number): void;
+  /** Whether a node that had replicas is gone with them. */
+  isLost(id: string): boolean;
+  /** One round of the autoscaler; `waiting` are the resources of replicas without a node. */
+  step(now: number, waiting: readonly Resources[]): void;
+  /** All of them, the head first, ended ones too. */
+  list(): FakeNode[];
+  /** What all nodes that run have together. */
+  total(): Resources;
+}
+
 interface Node extends FakeNode {
   total: Resources;
   free: Resources;
@@ -35,7 +50,7 @@ export interface NodeTimes {
  * bounds, and leave when they were idle. It does not prove how Ray's scheduler packs replicas, that a node can be
  * started at all, or anything of what happens on one that is lost.
  */
-export class FakeNodes {
+export class FakeNodes implements Nodes {
   private readonly nodes: Node[];
   private made = 0;
 
@@ -48,7 +63,6 @@ export class FakeNodes {
     this.nodes = [this.node(undefined, head, now, now)];
   }
 
-  /** Takes the resources on a node that runs; undefined when none has them free. */
   place(wanted: Resources): string | undefined {
     const node = this.nodes.find(({ state, free }) => state === "ALIVE" && fits(wanted, free));
     if (node === undefined) return undefined;
@@ -63,7 +77,11 @@ export class FakeNodes {
     node.idleSince = now;
   }
 
-  /** One round of the autoscaler; `waiting` are the resources of replicas without a node. */
+  /** No node ends that has a replica. */
+  isLost(): boolean {
+    return false;
+  }
+
   step(now: number, waiting: readonly Resources[]): void {
     for (const node of this.nodes) {
       if (node.state === "STARTING" && now >= node.readyAt) Object.assign(node, { state: "ALIVE", idleSince: now });
@@ -85,12 +103,10 @@ export class FakeNodes {
     }
   }
 
-  /** All of them, the head first, ended ones too. */
   list(): FakeNode[] {
     return this.nodes.map(({ id, group, state }) => ({ id, group, state }));
   }
 
-  /** What all nodes that run have together. */
   total(): Resources {
     const sum: Resources = {};
     for (const { total, state } of this.nodes) {
@@ -119,7 +135,7 @@ export class FakeNodes {
   }
 }
 
-const fits = (wanted: Resources, free: Resources) =>
+export const fits = (wanted: Resources, free: Resources) =>
   Object.entries(wanted).every(([name, amount]) => (free[name] ?? 0) >= amount);
 
 const isIdle = ({ free, total }: Node) => Object.entries(total).every(([name, amount]) => (free[name] ?? 0) >= amount);

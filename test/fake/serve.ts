@@ -6,7 +6,7 @@ import {
   type ServeDeployment,
 } from "../../provider/serve/config";
 import { FakeDeployment, type FakeReplica, type Faults, type ReplicaTimes } from "./deployment";
-import { type FakeGroup, FakeNodes, type NodeTimes, type Resources } from "./nodes";
+import { type FakeGroup, FakeNodes, type Nodes, type NodeTimes, type Resources } from "./nodes";
 
 /** What an application's code declares of one deployment. The first one takes the application's requests. */
 export interface DeclaredDeployment extends DeploymentConfig {
@@ -22,10 +22,16 @@ export interface FakeTimes extends NodeTimes, ReplicaTimes {
   buildMs: number;
 }
 
-export interface FakeServeOptions {
-  /** Of the head itself, where no replica runs in a service with worker groups. */
-  head: Resources;
-  groups: readonly FakeGroup[];
+/** The nodes that replicas run on, or what fakes of them are made from. */
+export type NodesOption =
+  | { nodes: Nodes }
+  | {
+      /** Of the head itself, where no replica runs in a service with worker groups. */
+      head: Resources;
+      groups: readonly FakeGroup[];
+    };
+
+export type FakeServeOptions = NodesOption & {
   code?: Code;
   times?: Partial<FakeTimes>;
   /** ms; a clock that only goes forward. */
@@ -33,7 +39,7 @@ export interface FakeServeOptions {
   /** How many replicas the load calls for; nothing is called for when absent. */
   load?: (application: string, deployment: string) => number | undefined;
   exists?: (file: string) => boolean;
-}
+};
 
 /** A request that a replica has taken. */
 export interface Taken {
@@ -70,6 +76,8 @@ interface Application {
   deployments: Map<string, FakeDeployment>;
   /** From when on the config is taken over; undefined: it is. */
   takenOverAt: number | undefined;
+  /** Of the last PUT that had it, ms. */
+  deployedAt: number;
 }
 
 /**
@@ -85,7 +93,7 @@ interface Application {
  */
 export class FakeServe {
   private readonly applications = new Map<string, Application>();
-  private readonly nodes: FakeNodes;
+  private readonly nodes: Nodes;
   private readonly times: FakeTimes;
   private readonly now: () => number;
   private readonly code: Code;
@@ -95,14 +103,14 @@ export class FakeServe {
   private at: number;
   private begun = false;
 
-  constructor({ head, groups, code, times, now, load, exists }: FakeServeOptions) {
+  constructor({ code, times, now, load, exists, ...where }: FakeServeOptions) {
     this.times = { ...TIMES, ...times };
     this.now = now ?? Date.now;
     this.code = code ?? VERSIONS;
     this.load = load ?? (() => undefined);
     this.exists = exists ?? existsSync;
     this.at = this.now();
-    this.nodes = new FakeNodes(head, groups, this.times, this.at);
+    this.nodes = "nodes" in where ? where.nodes : new FakeNodes(where.head, where.groups, this.times, this.at);
   }
 
   /** PUT /api/serve/applications/ */
@@ -131,11 +139,18 @@ export class FakeServe {
   /** GET /api/serve/applications/ */
   details(): object {
     this.catchUp();
-    const applications = [...this.applications].map(([name, { status, message, deployments, config }]) => {
+    const applications = [...this.applications].map(([name, { status, message, deployments, config, deployedAt }]) => {
       const details = [...deployments].map(([deployment, each]) => [deployment, each.details()] as const);
       return [
         name,
-        { name, status, message, route_prefix: prefixOf(config), deployments: Object.fromEntries(details) },
+        {
+          name,
+          status,
+          message,
+          route_prefix: prefixOf(config),
+          last_deployed_time_s: deployedAt / 1000,
+          deployments: Object.fromEntries(details),
+        },
       ] as const;
     });
     return { target_capacity: this.targetCapacity, applications: Object.fromEntries(applications) };
@@ -197,6 +212,7 @@ export class FakeServe {
       declared: rebuilt ? undefined : known.declared,
       deployments: known?.deployments ?? new Map(),
       takenOverAt: this.at + (rebuilt ? this.times.buildMs : 1),
+      deployedAt: this.now(),
     });
   }
 

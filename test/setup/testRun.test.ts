@@ -59,12 +59,12 @@ describe("setup: test run", () => {
     });
   });
 
-  it("runs everything, the end-to-end tests alone and at last, those that wait beside those that compute", () => {
+  it("runs everything, the end-to-end tests alone and at last, those that wait beside those that compute, and no test bed", () => {
     const [e2e, chaos, provider, top] = ["e2e/a", "chaos/b", "provider/local/c", "d"].map(
       (name) => `dist/test/${name}.test.js`,
     ) as [string, string, string, string];
     assert.deepEqual(module.stagesOf([e2e, chaos, provider, top]), [[[provider, top], [chaos]], [[e2e]]]);
-    assert.deepEqual(module.stagesOf([e2e]), [[[e2e]]]);
+    assert.deepEqual(module.stagesOf([e2e, "dist/test/kubernetes/e.test.js"]), [[[e2e]]]);
   });
 
   it("reports what failed in any of the lanes", async () => {

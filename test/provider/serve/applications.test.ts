@@ -10,7 +10,7 @@ import {
   applicationsType,
 } from "../../../provider/serve/applications";
 import type { ApplicationConfig } from "../../../provider/serve/config";
-import { getApplications, putApplications } from "../../../provider/serve/dashboard";
+import { type DashboardEndpoint, getApplications, putApplications } from "../../../provider/serve/dashboard";
 import { freePort, type TestRay, testRay } from "./rayForTests";
 
 describe("Serve applications on a cluster", function () {
@@ -28,7 +28,10 @@ describe("Serve applications on a cluster", function () {
     progress: (message) => progress.push(message),
     warn: (message) => progress.push(message),
   });
-  const inputs = (application: ApplicationConfig, rest: Partial<ApplicationsInputs> = {}): ApplicationsInputs => {
+  const inputs = (
+    application: ApplicationConfig,
+    rest: Partial<ApplicationsInputs & DashboardEndpoint> = {},
+  ): ApplicationsInputs => {
     const { dashboardUrl, dashboardTokenFile, config } = ray;
     const base = { dashboardUrl, dashboardTokenFile, canary: false, timeoutSeconds: 90 };
     return { ...base, config: config(application), ...rest };

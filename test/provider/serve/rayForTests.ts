@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ApplicationConfig, ServeConfig } from "../../../provider/serve/config";
-import { type DashboardAddress, getApplications } from "../../../provider/serve/dashboard";
+import { type DashboardEndpoint, getApplications } from "../../../provider/serve/dashboard";
 
 /** A plain one-node Ray with 4 logical CPUs, on which Serve was not started. */
-export interface TestRay extends Required<DashboardAddress> {
+export interface TestRay extends Required<Omit<DashboardEndpoint, "kubernetes">> {
   /** A directory of the tests, gone with the Ray. */
   directory: string;
   /** A Serve config with the ports of this Ray. */
@@ -98,7 +98,7 @@ async function startRay(): Promise<{ ray: TestRay; stop(): Promise<void> }> {
   return { ray: { ...address, directory, config }, stop };
 }
 
-async function answering(address: DashboardAddress, head: ChildProcess): Promise<void> {
+async function answering(address: DashboardEndpoint, head: ChildProcess): Promise<void> {
   for (const deadline = Date.now() + 120_000; ; await sleep(250)) {
     try {
       await getApplications(address);

@@ -1,0 +1,72 @@
+import { CustomResource } from "@pulumi/kubernetes/apiextensions/customResource";
+import { PodDisruptionBudget } from "@pulumi/kubernetes/policy/v1/podDisruptionBudget";
+import * as pulumi from "@pulumi/pulumi";
+import type { RayServiceDashboard } from "../../provider/serve/dashboard";
+import type { HttpRouteAddress } from "../../provider/serve/guards";
+import type { PlacedVersion } from "../record";
+import type { ClusterAddress, ClusterComponent, TargetSettings } from "../target";
+import { rayServiceName } from "./names";
+import { headBudget } from "./policies";
+import { ports, rayService } from "./rayService";
+import { Cluster } from "./resources";
+import type { RouteArgs } from "./route";
+
+export interface KubernetesClusterArgs extends RouteArgs {
+  times: TargetSettings;
+  version: PlacedVersion;
+  route: HttpRouteAddress;
+  /** Of all objects. */
+  provider: pulumi.ProviderResource;
+}
+
+/** Of a RayService. */
+export type RayServiceClusterAddress = Extract<ClusterAddress, RayServiceDashboard>;
+
+/** One version's Ray cluster: a RayService of KubeRay, whose applications are somebody else's. */
+export class KubernetesCluster extends pulumi.ComponentResource implements ClusterComponent {
+  readonly address: pulumi.Output<RayServiceClusterAddress>;
+
+  constructor(name: string, args: KubernetesClusterArgs, options: pulumi.ComponentResourceOptions = {}) {
+    super("rayshift:kubernetes:Cluster", name, {}, options);
+    const { service, stack, settings, times, version, route, provider } = args;
+    const { kubeconfig, context, namespace } = settings;
+    const own = rayServiceName(service, version.cluster);
+    const { metadata, ...manifest } = rayService({
+      name: own,
+      stack,
+      spec: version.spec,
+      settings,
+      idleTimeoutSeconds: times.idleTimeoutSeconds,
+    });
+    // Its pods are gone, and their GPUs free, when its deletion is done.
+    const annotations = { "pulumi.com/deletionPropagationPolicy": "foreground" };
+    const made = new CustomResource(
+      `rayservice-${version.cluster}`,
+      { ...manifest, metadata: { ...metadata, annotations } },
+      // A version is immutable, and so is its cluster: settings of the stack are for the clusters to come.
+      { parent: this, provider, ignoreChanges: ["spec"] },
+    );
+    const budget = headBudget(own, args);
+    new PodDisruptionBudget(`head-budget-${version.cluster}`, budget, { parent: this, provider });
+    const cluster = new Cluster(
+      name,
+      {
+        kubernetes: {
+          ...(kubeconfig === undefined ? {} : { kubeconfig }),
+          ...(context === undefined ? {} : { context }),
+          namespace,
+          rayService: own,
+        },
+        uid: made.metadata.apply((live) => live?.uid ?? ""),
+        route,
+        version: version.cluster,
+        timeoutSeconds: times.startupTimeoutSeconds,
+        drainTimeoutSeconds: times.drainTimeoutSeconds,
+      },
+      { parent: this, dependsOn: [made] },
+    );
+    const serveAddress = `${own}-serve-svc.${namespace}.svc:${ports.serve}`;
+    this.address = cluster.kubernetes.apply((kubernetes) => ({ kubernetes, serveAddress }));
+    this.registerOutputs({ address: this.address });
+  }
+}

@@ -1,0 +1,45 @@
+import { localHost } from "./local/host";
+import { preflight as localPreflight } from "./local/preflight";
+import type { RolloutRecord, Version } from "./record";
+import type { StackConfig } from "./stackConfig";
+import type { Target, TargetSettings } from "./target";
+
+/** What there is to know of the machine that an update starts on. */
+export interface Here {
+  /** Folder of tools and packages. */
+  home: string;
+  environment: NodeJS.ProcessEnv;
+}
+
+/**
+ * Finds what stands in the way of an update before anything changes.
+ *
+ * @throws InvalidInput with all the problems
+ */
+export async function preflight(
+  config: StackConfig,
+  wanted: Version,
+  recorded: Pick<RolloutRecord, "primary" | "canary"> | undefined,
+  { home, environment }: Here,
+): Promise<void> {
+  if (config.kubernetes !== undefined) {
+    return (await import("./kubernetes/preflight.js")).preflight(config.kubernetes, wanted, recorded);
+  }
+  await localPreflight(localHost(home, environment), wanted, recorded, config.port);
+}
+
+/** Where the config wants the service to run. Loads that target's SDK and no other. */
+export async function targetOf(config: StackConfig, secret: boolean): Promise<Target> {
+  const settings: TargetSettings = {
+    service: config.service.name,
+    startupTimeoutSeconds: config.startupTimeoutSeconds,
+    drainTimeoutSeconds: config.drainTimeoutSeconds,
+    idleTimeoutSeconds: config.idleTimeoutSeconds,
+    port: config.port,
+    secret,
+  };
+  if (config.kubernetes !== undefined) {
+    return (await import("./kubernetes/index.js")).kubernetesTarget(settings, config.kubernetes);
+  }
+  return (await import("./local/index.js")).localTarget(settings);
+}

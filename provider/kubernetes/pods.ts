@@ -1,0 +1,80 @@
+import type { RayServiceAddress } from "../serve/dashboard";
+import { type ApiServer, type KubernetesObject, listObjects } from "./api";
+
+interface ContainerStatus {
+  name: string;
+  state?: { waiting?: { reason?: string; message?: string }; terminated?: { reason?: string; exitCode?: number } };
+  lastState?: { terminated?: { reason?: string; exitCode?: number; message?: string } };
+}
+
+/** The part of a pod that is read. */
+export interface Pod extends KubernetesObject {
+  spec?: { containers?: Array<{ resources?: { requests?: Record<string, string> } }> };
+  status?: {
+    phase?: string;
+    podIP?: string;
+    conditions?: Array<{ type: string; status: string; reason?: string; message?: string }>;
+    initContainerStatuses?: ContainerStatus[];
+    containerStatuses?: ContainerStatus[];
+  };
+}
+
+/** Worker pods that still take up what they asked for: one that is being deleted does until it is gone. */
+export async function countWorkerPods(address: RayServiceAddress, signal?: AbortSignal): Promise<number> {
+  const pods = await podsOf(address, signal);
+  return pods.filter((pod) => pod.metadata.labels?.["ray.io/node-type"] === "worker" && takesUp(pod)).length;
+}
+
+/** All pods of a RayService's cluster: they carry its label whatever RayCluster they are of. */
+export function podsOf({ rayService, namespace, ...server }: RayServiceAddress, signal?: AbortSignal): Promise<Pod[]> {
+  const selector = encodeURIComponent(`rayshift.io/cluster=${rayService}`);
+  return listObjects<Pod>(server, `/api/v1/namespaces/${namespace}/pods?labelSelector=${selector}`, signal);
+}
+
+/** Why pods do not start, by Kubernetes' own words; empty when nothing is wrong with them. */
+export function troubleOf(pods: readonly Pod[]): string[] {
+  const troubles = pods.flatMap(({ metadata, status }) => {
+    const waiting = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])].flatMap(
+      ({ name, state, lastState }) => {
+        const { reason = "", message = "" } = state?.waiting ?? {};
+        if (/Err|BackOff|Invalid|CreateContainer/.test(reason)) {
+          const ended = lastState?.terminated;
+          const exit = ended === undefined ? "" : ` (it ended with ${ended.reason ?? ended.exitCode})`;
+          return [`container ${name}: ${reason}${message === "" ? "" : `: ${message}`}${exit}`];
+        }
+        return [];
+      },
+    );
+    const unscheduled = (status?.conditions ?? [])
+      .filter(({ type, status: value }) => type === "PodScheduled" && value === "False")
+      .map(({ reason = "", message = "" }) => `${reason}: ${message}`);
+    return [...waiting, ...unscheduled].map((why) => `pod ${metadata.name}: ${why}`);
+  });
+  return [...new Set(troubles)];
+}
+
+/** Whether a trouble does not pass by waiting. */
+export function isFinal(trouble: string): boolean {
+  return /ErrImageNeverPull|InvalidImageName|ImagePullBackOff|CreateContainerConfigError|CrashLoopBackOff/.test(
+    trouble,
+  );
+}
+
+/** Messages of the last warnings about objects whose names begin like this one. */
+export async function warningsAbout(
+  server: ApiServer,
+  namespace: string,
+  prefix: string,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  interface Event extends KubernetesObject {
+    message?: string;
+    involvedObject?: { kind?: string; name?: string };
+  }
+  const path = `/api/v1/namespaces/${namespace}/events?fieldSelector=${encodeURIComponent("type=Warning")}`;
+  const events = await listObjects<Event>(server, path, signal);
+  const own = events.filter(({ involvedObject }) => involvedObject?.name?.startsWith(prefix));
+  return [...new Set(own.map(({ message = "" }) => message.trim()))].slice(-3);
+}
+
+const takesUp = ({ status }: Pod) => !["Succeeded", "Failed"].includes(status?.phase ?? "");

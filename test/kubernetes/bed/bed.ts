@@ -1,0 +1,140 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { identify } from "../../../provider/local/process";
+import type { Api } from "./api";
+import { buildParts } from "./binaries";
+import { CONTEXT, startControlPlane } from "./controlPlane";
+import { installDefinitions } from "./definitions";
+import { controlPlane, etcd, gatewayDefinitions, kuberayDefinitions, kwok, type Part } from "./parts";
+import { Processes } from "./processes";
+import { until } from "./until";
+import { addNode, type FakeMachine, startOperator, startWorkloads } from "./workloads";
+
+/**
+ * `api`: etcd and the API server, with the definitions of KubeRay, the Gateway API and Envoy Gateway: objects are
+ * checked and kept, and nothing comes of them.
+ *
+ * `kwok`: with the controllers, the scheduler and KubeRay's operator as well. Nodes are fakes of kwok's, and what would
+ * run in Ray's pods is the project's fake of Serve on the pods' addresses ({@link FakeRay} names what is not proven).
+ */
+export type Level = "api" | "kwok";
+
+const apiParts = [etcd, controlPlane, kuberayDefinitions, gatewayDefinitions];
+const parts: Record<Level, Part[]> = { api: apiParts, kwok: [...apiParts, kwok] };
+
+/** ms that a test may wait for a bed whose parts all have to be built. */
+export const BUILD_MS = 45 * 60_000;
+
+/** A Kubernetes control plane for tests. */
+export interface Bed {
+  /** Path; an administrator's. */
+  kubeconfig: string;
+  /** In the kubeconfig. */
+  context: string;
+  /** The same access as a client. */
+  api: Api;
+  /** A new namespace, by name; it goes with the bed. */
+  namespace(): Promise<string>;
+  /** Adds a fake node, where the level has them. */
+  addNode(machine: FakeMachine): Promise<void>;
+  /** Ends KubeRay's operator and starts another, as a cluster does that moves its pod. */
+  restartOperator(): Promise<void>;
+  /** Pids of all its programs. */
+  pids(): number[];
+  /** The end of the log of one of them. */
+  log(program: string): string;
+  /** Ends all its programs and removes all its files. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a bed, after building what the cache does not have yet. It ends with this process at the latest, however that
+ * ends.
+ *
+ * @throws an error that names the program that did not start, with the end of its log; nothing is left then
+ */
+export async function startBed(level: Level): Promise<Bed> {
+  const folders = await buildParts(parts[level]);
+  removeLeftovers();
+  const folder = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
+  const logs = join(folder, "logs");
+  mkdirSync(logs);
+  const processes = new Processes(logs);
+  const forget = atEnd(() => {
+    processes.killAndWait();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  let api: Api | undefined;
+  const stop = async () => {
+    api?.close();
+    await processes.stop();
+    rmSync(folder, { recursive: true, force: true });
+    forget();
+  };
+  try {
+    const started = await startControlPlane(processes, folder, folders);
+    api = started.api;
+    const crds = ["kuberay-definitions", "gateway-definitions"].map((part) => join(folders[part]!, "crds"));
+    await installDefinitions(api, crds, processes);
+    if (level === "kwok") await startWorkloads(processes, started, folders);
+    let namespaces = 0;
+    return {
+      kubeconfig: started.kubeconfig,
+      context: CONTEXT,
+      api,
+      namespace: () => makeNamespace(started.api, `test-${++namespaces}`, level === "kwok"),
+      addNode: (machine) => addNode(started.api, machine),
+      restartOperator: async () => {
+        await processes.end("kuberay-operator");
+        startOperator(processes, started, folders);
+      },
+      pids: () => processes.pids(),
+      log: (program) => processes.tail(program),
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+const PREFIX = "rayshift-bed-";
+/** Until the controllers have made it; no pod is taken before. */
+const ACCOUNT_SECONDS = 30;
+
+async function makeNamespace(api: Api, name: string, withPods: boolean): Promise<string> {
+  await api.create("/api/v1/namespaces", { metadata: { name } });
+  if (!withPods) return name;
+  return await until(`the service account of ${name}`, ACCOUNT_SECONDS, async () => {
+    await api.get(`/api/v1/namespaces/${name}/serviceaccounts/default`);
+    return name;
+  });
+}
+
+/** Folders of beds whose process was killed. */
+function removeLeftovers(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const owner = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
+    if (owner === undefined || identify(Number(owner)) !== undefined) continue;
+    rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}
+
+/** Does the work when this process is about to end; gives the function that takes it back. */
+function atEnd(work: () => void): () => void {
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  const interrupted = (signal: NodeJS.Signals) => {
+    forget();
+    work();
+    // Whoever else listens decides what becomes of the process; without anybody it ends as if nobody had.
+    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+  };
+  const forget = () => {
+    process.off("exit", work);
+    for (const signal of signals) process.off(signal, interrupted);
+  };
+  process.on("exit", work);
+  for (const signal of signals) process.on(signal, interrupted);
+  return forget;
+}

@@ -1,0 +1,106 @@
+import { generateKeyPairSync, randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Api } from "./api";
+import type { Folders } from "./binaries";
+import { makeNetwork, type Network, NODE_ADDRESS } from "./network";
+import type { Processes } from "./processes";
+import { until } from "./until";
+
+/** Ports in the bed's own network namespace. */
+const API_PORT = 6443;
+const ETCD = "http://127.0.0.1:2379";
+const ETCD_PEER = "http://127.0.0.1:2380";
+export const SERVICE_NETWORK = "10.96.0.0/16";
+export const CONTEXT = "rayshift-bed";
+
+const START_SECONDS = 120;
+
+/** A running API server, and how it is reached. */
+export interface ControlPlane {
+  network: Network;
+  api: Api;
+  /** For programs on this host; mode 0600. */
+  kubeconfig: string;
+  /** For programs in the namespace; mode 0600. */
+  inner: string;
+  /** PEM: what service accounts' tokens are signed with. */
+  signingKey: string;
+  /** PEM: what the API server's certificate is checked with. */
+  authority: string;
+}
+
+/**
+ * Starts etcd and the API server. The API server makes a certificate of its own; its administrator has a token that is
+ * drawn for this bed.
+ *
+ * @param folder of the bed: etcd's data, keys and kubeconfigs
+ */
+export async function startControlPlane(processes: Processes, folder: string, parts: Folders): Promise<ControlPlane> {
+  const keys = join(folder, "keys");
+  mkdirSync(keys, { mode: 0o700 });
+  const token = randomBytes(32).toString("hex");
+  const tokens = secret(join(keys, "tokens.csv"), `${token},admin,admin,"system:masters"\n`);
+  const { privateKey } = generateKeyPairSync("rsa", {
+    modulusLength: 2048,
+    privateKeyEncoding: { type: "pkcs8", format: "pem" },
+    publicKeyEncoding: { type: "spki", format: "pem" },
+  });
+  const signingKey = secret(join(keys, "service-accounts.key"), privateKey);
+  const network = await makeNetwork(processes, API_PORT);
+
+  processes.start("etcd", network.enter, [
+    join(parts.etcd!, "etcd"),
+    `--data-dir=${join(folder, "etcd")}`,
+    `--listen-client-urls=${ETCD}`,
+    `--advertise-client-urls=${ETCD}`,
+    `--listen-peer-urls=${ETCD_PEER}`,
+    `--initial-advertise-peer-urls=${ETCD_PEER}`,
+    `--initial-cluster=default=${ETCD_PEER}`,
+    // Nothing of it has to outlive the machine.
+    "--unsafe-no-fsync",
+    "--log-level=warn",
+  ]);
+  processes.start("kube-apiserver", network.enter, [
+    join(parts["control-plane"]!, "kube-apiserver"),
+    `--etcd-servers=${ETCD}`,
+    `--secure-port=${API_PORT}`,
+    "--bind-address=127.0.0.1",
+    `--advertise-address=${NODE_ADDRESS}`,
+    `--cert-dir=${keys}`,
+    `--token-auth-file=${tokens}`,
+    "--authorization-mode=RBAC",
+    `--service-cluster-ip-range=${SERVICE_NETWORK}`,
+    "--service-account-issuer=https://kubernetes.default.svc",
+    `--service-account-key-file=${signingKey}`,
+    `--service-account-signing-key-file=${signingKey}`,
+    "--endpoint-reconciler-type=none",
+    "--profiling=false",
+  ]);
+
+  // Its own certificate and the one it is signed with.
+  const authority = join(keys, "apiserver.crt");
+  await until("the API server's certificate", START_SECONDS, () => existsSync(authority) || undefined, processes);
+  const describe = (port: number) => kubeconfigOf(`https://127.0.0.1:${port}`, readFileSync(authority), token);
+  const kubeconfig = secret(join(folder, "kubeconfig"), describe(network.port));
+  const inner = secret(join(keys, "kubeconfig"), describe(API_PORT));
+  const api = new Api(kubeconfig);
+  await until("the API server", START_SECONDS, () => api.get<string>("/readyz"), processes);
+  return { network, api, kubeconfig, inner, signingKey, authority };
+}
+
+function kubeconfigOf(server: string, authority: Buffer, token: string): string {
+  return JSON.stringify({
+    apiVersion: "v1",
+    kind: "Config",
+    clusters: [{ name: CONTEXT, cluster: { server, "certificate-authority-data": authority.toString("base64") } }],
+    users: [{ name: CONTEXT, user: { token } }],
+    contexts: [{ name: CONTEXT, context: { cluster: CONTEXT, user: CONTEXT } }],
+    "current-context": CONTEXT,
+  });
+}
+
+function secret(file: string, text: string): string {
+  writeFileSync(file, text, { mode: 0o600 });
+  return file;
+}
