@@ -11,9 +11,6 @@ const pinned: Record<string, RegExp> = {
   "finishes the first update before the canary grows on": /^way back by waypoints: engine killed before PUT .* #2 /,
   "ends the canary of a rejected version whose end was broken off":
     /^failing canary without a surge: provider killed before end a cluster's processes #0 /,
-  "goes on with a way back that no record has yet": /^way back by waypoints: driver killed after write the .* #4 /,
-  "gives the primary all of its capacity back though the engine does not know what it lost":
-    /^way back at once: provider killed before HAProxy command #12 /,
   "finds a canary unhealthy that fails an update at once":
     /^way back without a surge: engine killed after engine creating cluster-v2 #0 /,
 };
