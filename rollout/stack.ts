@@ -7,6 +7,7 @@ import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
 import { endLanguageHosts, isOrphan } from "./orphans";
 import { type HistoryEntry, historyEntry } from "./pastRollouts";
 import { type CliResult, type EngineEvent, failureOf, isLocked, killed, type PulumiCli } from "./pulumi";
+import { endStrayRayServices, type HeldResource } from "./strayRayServices";
 import { strayClusters } from "./strays";
 
 /** What the last completed update left in the stack. */
@@ -94,6 +95,7 @@ export class Stack {
     for (const inputs of strayClusters(this.cli.project, directoriesOf(settled))) {
       await endHalfMade({ type: CLUSTER, inputs: { ...inputs } }, signal);
     }
+    await endStrayRayServices(this.cli.project, settled.deployment?.resources ?? [], signal);
     return clustersOf(settled);
   }
 
@@ -196,7 +198,7 @@ interface PendingResource {
 
 interface ExportedStack {
   deployment?: {
-    resources?: Array<{ type: string; urn: string; id?: string }>;
+    resources?: HeldResource[];
     pending_operations?: Array<{ type: string; resource: PendingResource }>;
   };
 }

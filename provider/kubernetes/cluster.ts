@@ -122,7 +122,7 @@ async function troublesOf(address: RayServiceAddress, signal: AbortSignal): Prom
   const pods = await podsOf(address, signal);
   const troubles = troubleOf(pods);
   if (troubles.length > 0 || pods.length > 0) return troubles;
-  return warningsAbout(address, address.namespace, address.rayService, signal);
+  return warningsAbout(address, signal);
 }
 
 function failure(context: OperationContext, address: RayServiceAddress, troubles: readonly string[]): Error {

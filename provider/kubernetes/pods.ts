@@ -1,5 +1,5 @@
 import type { RayServiceAddress } from "../serve/dashboard";
-import { type ApiServer, type KubernetesObject, listObjects } from "./api";
+import { type KubernetesObject, listObjects } from "./api";
 
 interface ContainerStatus {
   name: string;
@@ -60,21 +60,25 @@ export function isFinal(trouble: string): boolean {
   );
 }
 
-/** Messages of the last warnings about objects whose names begin like this one. */
-export async function warningsAbout(
-  server: ApiServer,
-  namespace: string,
-  prefix: string,
-  signal?: AbortSignal,
-): Promise<string[]> {
-  interface Event extends KubernetesObject {
-    message?: string;
-    involvedObject?: { kind?: string; name?: string };
-  }
-  const path = `/api/v1/namespaces/${namespace}/events?fieldSelector=${encodeURIComponent("type=Warning")}`;
-  const events = await listObjects<Event>(server, path, signal);
-  const own = events.filter(({ involvedObject }) => involvedObject?.name?.startsWith(prefix));
+interface Event extends KubernetesObject {
+  message?: string;
+  involvedObject?: { kind?: string; name?: string };
+}
+
+/** Messages of the last warnings about objects whose names begin like the RayService's. */
+export async function warningsAbout(address: RayServiceAddress, signal?: AbortSignal): Promise<string[]> {
+  const path = `/api/v1/namespaces/${address.namespace}/events?fieldSelector=${encodeURIComponent("type=Warning")}`;
+  const events = await listObjects<Event>(address, path, signal);
+  const own = events.filter(({ involvedObject }) => involvedObject?.name?.startsWith(address.rayService));
   return [...new Set(own.map(({ message = "" }) => message.trim()))].slice(-3);
+}
+
+/** Why the cluster has fewer pods than it wants, or pods that do not run; undefined when Kubernetes sees nothing wrong. */
+export async function whyNoPod(address: RayServiceAddress, signal?: AbortSignal): Promise<string | undefined> {
+  const [pods, warnings] = await Promise.all([podsOf(address, signal), warningsAbout(address, signal)]);
+  const refused = warnings.filter((message) => /forbidden|exceeded quota|failed quota/i.test(message));
+  const troubles = [...troubleOf(pods), ...refused];
+  return troubles.length === 0 ? undefined : troubles.slice(0, 3).join("; ");
 }
 
 const takesUp = ({ status }: Pod) => !["Succeeded", "Failed"].includes(status?.phase ?? "");

@@ -92,7 +92,7 @@ export function applicationsType(
       if (to < from && inputs.traffic !== undefined) await checkTraffic(inputs.traffic, to, readWeights, context);
       return live;
     } catch (error) {
-      throw new Error(explain(error, inputs, context));
+      throw new Error(await explain(error, inputs, context));
     }
   };
 
@@ -178,7 +178,7 @@ async function apply(
     await converge(inputs, { capacity, applications: names, replicas, surplusOnly: shrinks && isUnhealthy }, wait);
     return stateOf(inputs, declared, initial);
   } catch (error) {
-    const message = explain(error, inputs, context);
+    const message = await explain(error, inputs, context);
     if (sent === undefined) throw new Error(message);
     throw new PartialFailure(message, id, stateOf(withCapacity(inputs, sent.target_capacity), declared, initial));
   }
@@ -195,9 +195,14 @@ async function hasEnded(address: DashboardAddress, signal: AbortSignal): Promise
 }
 
 /** The error with the resource and, when the operation was cancelled, with that as its cause. */
-function explain(error: unknown, inputs: ApplicationsInputs, context: OperationContext): string {
+async function explain(error: unknown, inputs: ApplicationsInputs, context: OperationContext): Promise<string> {
   const cause = context.signal.aborted ? context.signal.reason : error;
-  return `${context.name} at ${placeOf(inputs)}: ${cause instanceof Error ? cause.message : String(cause)}`;
+  const message = `${context.name} at ${placeOf(inputs)}: ${cause instanceof Error ? cause.message : String(cause)}`;
+  if (inputs.kubernetes === undefined || context.signal.aborted) return message;
+  // Ray knows that it waits for a node, and Kubernetes why there is none.
+  const { whyNoPod } = await import("../kubernetes/pods.js");
+  const why = await whyNoPod(inputs.kubernetes, context.signal).catch(() => undefined);
+  return why === undefined ? message : `${message}. Kubernetes says: ${why}`;
 }
 
 function stateOf(inputs: ApplicationsInputs, declared: DeclaredCounts, initial: InitialReplicas): ApplicationsState {

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { ConfigFile } from "../../rollout/configFile";
 import { openProject, type Project, packageRoot } from "../../rollout/project";
 import { root } from "../setup/support";
 
@@ -52,6 +53,11 @@ export class KubernetesProject {
     };
     writeFileSync(file, stringify(service));
     return file;
+  }
+
+  /** Sets keys of the service's config beside those that are there. */
+  configure(values: Record<string, unknown>): void {
+    new ConfigFile(this.project, this.environment).edit(values);
   }
 
   rayshift(...args: string[]): Promise<Ran> {

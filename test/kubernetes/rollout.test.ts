@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { parse } from "yaml";
 import { deploy, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../rollout/index";
 import { FakeGateway, fakeClass } from "../fake/kubernetes/gateway";
 import type { KubernetesObject } from "./bed/api";
 import { type Bed, BUILD_MS, startBed } from "./bed/bed";
+import { until } from "./bed/until";
 import { KubernetesProject } from "./project";
 
 const replicas = 4;
@@ -97,6 +101,17 @@ describe("a service on Kubernetes", function () {
     Object.assign(process.env, project.environment);
   });
 
+  it("can be planned without a cluster", async () => {
+    const elsewhere = new KubernetesProject({ kubeconfig: join(project.folder, "none"), gateway: { name: "none" } });
+    elsewhere.configure({ service: parse(readFileSync(elsewhere.serviceFile("v1"), "utf8")) });
+    await elsewhere.pulumi("stack", "init");
+    const preview = await elsewhere.pulumi("preview");
+    elsewhere.remove();
+    Object.assign(process.env, project.environment);
+    assert.equal(preview.code, 0, preview.stdout + preview.stderr);
+    assert.match(preview.stdout, /RayService +rayservice-v1 +create/);
+  });
+
   it("gets a RayService and a route, and answers those who have the token", async () => {
     const { outcome, url } = await deploy({ folder: project.folder, file: project.serviceFile("v1") });
     assert.deepEqual([outcome, url], ["deployed", `http://127.0.0.1:${gateway.port}`]);
@@ -163,6 +178,20 @@ describe("a service on Kubernetes", function () {
     assert.deepEqual(await answer.json(), { version: "v3" });
     const now = await status({ folder: project.folder });
     assert.deepEqual([now.primary?.traffic, now.canary?.traffic], [75, 25]);
+    // A new operator has sent nothing yet, and a new head has nothing: both get the capacity with the applications.
+    await bed.restartOperator();
+    const [head] = (await pods()).filter(({ metadata }) => {
+      return (
+        metadata.labels?.["rayshift.io/cluster"] === "versions-v3" && metadata.labels["ray.io/node-type"] === "head"
+      );
+    });
+    await bed.api.delete(`/api/v1/namespaces/${namespace}/pods/${head?.metadata.name}`);
+    await until("the canary as it was, on a new head", 120, async () => {
+      const heads = (await pods()).filter(({ metadata }) => metadata.labels?.["ray.io/node-type"] === "head");
+      if (heads.some(({ metadata }) => metadata.uid === head?.metadata.uid)) return undefined;
+      const { canary } = await status({ folder: project.folder });
+      return (canary?.capacity === 25 && canary.replicas?.running === 1) || undefined;
+    });
     assert.equal((await rollback({ folder: project.folder })).outcome, "rolledBack");
     assert.deepEqual(await rayServices(), ["versions-v2"]);
     assert.deepEqual(await refusals(), []);
@@ -188,6 +217,26 @@ describe("a service on Kubernetes", function () {
       return true;
     });
     assert.deepEqual(await rayServices(), ["versions-v2"]);
+  });
+
+  it("takes a version back whose pods a quota refuses, and says so", async () => {
+    const path = `/api/v1/namespaces/${namespace}/resourcequotas/fits`;
+    const setGpus = (count: number) => {
+      return bed.api.patch(path, [
+        { op: "replace", path: "/spec/hard/requests.nvidia.com~1gpu", value: String(count) },
+      ]);
+    };
+    await setGpus(replicas);
+    project.configure({ startupTimeoutSeconds: 20 });
+    const file = project.serviceFile("v4");
+    await assert.rejects(deploy({ folder: project.folder, file, maxSurgePercent: surge }), (error) => {
+      assert.ok(error instanceof RolledBack, String(error));
+      assert.match(error.message, /Kubernetes says: .*exceeded quota: fits.*requests.nvidia.com\/gpu/s);
+      return true;
+    });
+    assert.deepEqual(await rayServices(), ["versions-v2"]);
+    await setGpus(mostGpus);
+    project.configure({ startupTimeoutSeconds: 300 });
   });
 
   it("finds that somebody changed the route, and puts it right", async () => {
