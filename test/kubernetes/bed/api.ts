@@ -44,7 +44,7 @@ export class Api {
     return this.send("GET", path);
   }
 
-  create(path: string, object: KubernetesObject): Promise<KubernetesObject> {
+  create(path: string, object: KubernetesObject | Record<string, unknown>): Promise<KubernetesObject> {
     return this.send("POST", path, "application/json", JSON.stringify(object));
   }
 

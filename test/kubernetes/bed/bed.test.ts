@@ -17,7 +17,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { identify } from "../../../provider/local/process";
-import { ApiError } from "./api";
+import { Api, ApiError } from "./api";
 import { type Bed, BUILD_MS, startBed } from "./bed";
 import { buildParts, partFolder } from "./binaries";
 import { httpRoute, rayService } from "./objects";
@@ -101,6 +101,29 @@ describe("Kubernetes test bed: API server", function () {
       }),
       /targetRef/,
     );
+  });
+
+  it("gives a service account's access, with its rights and no others", async () => {
+    const within = `/api/v1/namespaces/${namespace}`;
+    await bed.api.create(`${within}/serviceaccounts`, { metadata: { name: "watcher" } });
+    const kubeconfig = await bed.kubeconfigFor(namespace, "watcher");
+    assert.equal(statSync(kubeconfig).mode & 0o777, 0o600);
+    const watcher = new Api(kubeconfig);
+    const services = `/apis/ray.io/v1/namespaces/${namespace}/rayservices`;
+    await assert.rejects(watcher.get(services), /watcher" cannot list resource "rayservices"/);
+    const rbac = `/apis/rbac.authorization.k8s.io/v1/namespaces/${namespace}`;
+    await bed.api.create(`${rbac}/roles`, {
+      metadata: { name: "watch" },
+      rules: [{ apiGroups: ["ray.io"], resources: ["rayservices"], verbs: ["list"] }],
+    });
+    await bed.api.create(`${rbac}/rolebindings`, {
+      metadata: { name: "watch" },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name: "watch" },
+      subjects: [{ kind: "ServiceAccount", name: "watcher" }],
+    });
+    await until("the rights", 10, () => watcher.get(services));
+    await assert.rejects(watcher.delete(`${services}/primary`), /cannot delete resource "rayservices"/);
+    watcher.close();
   });
 
   it("leaves nothing behind", async () => {

@@ -5,8 +5,9 @@ import { identify } from "../../../provider/local/process";
 import type { Api } from "./api";
 import { buildParts } from "./binaries";
 import { CONTEXT, startControlPlane } from "./controlPlane";
-import { installDefinitions } from "./definitions";
+import { definitionsAreServed } from "./definitions";
 import { controlPlane, etcd, gatewayDefinitions, kuberayDefinitions, kwok, type Part } from "./parts";
+import { copyState, preparedState } from "./prepared";
 import { Processes } from "./processes";
 import { until } from "./until";
 import { addNode, type FakeMachine, startOperator, startWorkloads } from "./workloads";
@@ -32,7 +33,9 @@ export interface Bed {
   kubeconfig: string;
   /** In the kubeconfig. */
   context: string;
-  /** The same access as a client. */
+  /** Path of another one, with the rights of a service account that there is, for an hour. */
+  kubeconfigFor(namespace: string, account: string): Promise<string>;
+  /** The administrator's access as a client. */
   api: Api;
   /** A new namespace, by name; it goes with the bed. */
   namespace(): Promise<string>;
@@ -48,6 +51,11 @@ export interface Bed {
   stop(): Promise<void>;
 }
 
+/** Builds what beds of every level need and the cache does not have. */
+export async function prepareBeds(): Promise<void> {
+  await preparedState(await buildParts([...new Set(Object.values(parts).flat())]));
+}
+
 /**
  * Starts a bed, after building what the cache does not have yet. It ends with this process at the latest, however that
  * ends.
@@ -56,6 +64,7 @@ export interface Bed {
  */
 export async function startBed(level: Level): Promise<Bed> {
   const folders = await buildParts(parts[level]);
+  const state = await preparedState(folders);
   removeLeftovers();
   const folder = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   const logs = join(folder, "logs");
@@ -73,15 +82,16 @@ export async function startBed(level: Level): Promise<Bed> {
     forget();
   };
   try {
+    copyState(state, join(folder, "etcd"));
     const started = await startControlPlane(processes, folder, folders);
     api = started.api;
-    const crds = ["kuberay-definitions", "gateway-definitions"].map((part) => join(folders[part]!, "crds"));
-    await installDefinitions(api, crds, processes);
+    await definitionsAreServed(api, processes);
     if (level === "kwok") await startWorkloads(processes, started, folders);
     let namespaces = 0;
     return {
       kubeconfig: started.kubeconfig,
       context: CONTEXT,
+      kubeconfigFor: started.kubeconfigFor,
       api,
       namespace: () => makeNamespace(started.api, `test-${++namespaces}`, level === "kwok"),
       addNode: (machine) => addNode(started.api, machine),

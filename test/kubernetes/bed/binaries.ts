@@ -67,31 +67,44 @@ export async function buildParts(
   const missing = () => parts.filter((part) => !existsSync(partFolder(part, env)));
   if (missing().length === 0) return folders;
   const { Progress, describeFailure } = await importSetup<ProgressModule>("progress.mjs");
-  const { lockSetup } = await importSetup<Lock>("lock.mjs");
-  const { interruptible } = await importSetup<Child>("child.mjs");
   const progress = new Progress({ stream, quiet: false });
-  const cache = cacheFolder(env);
-  mkdirSync(cache, { recursive: true });
-  const stopListening = interruptible();
   try {
-    const unlock = await lockSetup(cache, (owner) =>
-      progress.line(`process ${owner} builds parts of the Kubernetes test bed: waiting for it`),
-    );
-    try {
-      removeLeftovers(cache);
+    await withCacheLock(env, stream, async () => {
       for (const part of missing()) {
         const title = `Kubernetes test bed, ${part.name} ${versionOf(part)}`;
         await progress.during(title, `builds it once, takes ${part.expected}`, () => build(part, env));
       }
+    });
+  } catch (error) {
+    throw new Error(describeFailure(error));
+  }
+  return folders;
+}
+
+/** Lets one process at a time add to the cache; an interrupted one leaves nothing half-made. */
+export async function withCacheLock<T>(
+  env: NodeJS.ProcessEnv,
+  stream: NodeJS.WritableStream,
+  work: () => Promise<T>,
+): Promise<T> {
+  const { lockSetup } = await importSetup<Lock>("lock.mjs");
+  const { interruptible } = await importSetup<Child>("child.mjs");
+  const cache = cacheFolder(env);
+  mkdirSync(cache, { recursive: true });
+  const stopListening = interruptible();
+  try {
+    const unlock = await lockSetup(cache, (owner) => {
+      stream.write(`process ${owner} makes parts of the Kubernetes test bed: waiting for it\n`);
+    });
+    try {
+      removeLeftovers(cache);
+      return await work();
     } finally {
       unlock();
     }
-  } catch (error) {
-    throw new Error(describeFailure(error));
   } finally {
     stopListening();
   }
-  return folders;
 }
 
 /** Shared by all projects of a user. */

@@ -15,6 +15,7 @@ export const SERVICE_NETWORK = "10.96.0.0/16";
 export const CONTEXT = "rayshift-bed";
 
 const START_SECONDS = 120;
+const TOKEN_SECONDS = 3600;
 
 /** A running API server, and how it is reached. */
 export interface ControlPlane {
@@ -22,6 +23,8 @@ export interface ControlPlane {
   api: Api;
   /** For programs on this host; mode 0600. */
   kubeconfig: string;
+  /** The same with the rights of a service account. */
+  kubeconfigFor(namespace: string, account: string): Promise<string>;
   /** For programs in the namespace; mode 0600. */
   inner: string;
   /** PEM: what service accounts' tokens are signed with. */
@@ -81,12 +84,18 @@ export async function startControlPlane(processes: Processes, folder: string, pa
   // Its own certificate and the one it is signed with.
   const authority = join(keys, "apiserver.crt");
   await until("the API server's certificate", START_SECONDS, () => existsSync(authority) || undefined, processes);
-  const describe = (port: number) => kubeconfigOf(`https://127.0.0.1:${port}`, readFileSync(authority), token);
-  const kubeconfig = secret(join(folder, "kubeconfig"), describe(network.port));
-  const inner = secret(join(keys, "kubeconfig"), describe(API_PORT));
+  const describe = (port: number, whose: string) =>
+    kubeconfigOf(`https://127.0.0.1:${port}`, readFileSync(authority), whose);
+  const kubeconfig = secret(join(folder, "kubeconfig"), describe(network.port, token));
+  const inner = secret(join(keys, "kubeconfig"), describe(API_PORT, token));
   const api = new Api(kubeconfig);
   await until("the API server", START_SECONDS, () => api.get<string>("/readyz"), processes);
-  return { network, api, kubeconfig, inner, signingKey, authority };
+  const kubeconfigFor = async (namespace: string, account: string) => {
+    const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${account}/token`;
+    const { status } = await api.create(path, { spec: { expirationSeconds: TOKEN_SECONDS } });
+    return secret(join(keys, `${namespace}-${account}`), describe(network.port, String(status.token)));
+  };
+  return { network, api, kubeconfig, kubeconfigFor, inner, signingKey, authority };
 }
 
 function kubeconfigOf(server: string, authority: Buffer, token: string): string {

@@ -26,6 +26,13 @@ export async function installDefinitions(api: Api, folders: readonly string[], p
   }
 }
 
+/** Waits until an API server that was started on what another one had taken tells clients of the kinds. */
+export async function definitionsAreServed(api: Api, processes: Processes): Promise<void> {
+  for (const group of ["ray.io/v1", "gateway.networking.k8s.io/v1", "gateway.envoyproxy.io/v1alpha1"]) {
+    await until(`${group}, served`, INSTALL_SECONDS, () => api.get(`/apis/${group}`), processes);
+  }
+}
+
 async function create(api: Api, definition: KubernetesObject): Promise<true> {
   try {
     await api.create(DEFINITIONS, definition);

@@ -1,10 +1,14 @@
-import { type Level, startBed } from "./bed";
+import { prepareBeds, startBed } from "./bed";
 
-/** `node main.js api|kwok`: a bed until this is interrupted; the kubeconfig's path on standard output. */
-async function main(level = "kwok"): Promise<void> {
-  if (level !== "api" && level !== "kwok") throw new Error(`there is no level ${level}: api or kwok`);
+/**
+ * `node main.js build`: builds what beds need and the cache does not have.
+ * `node main.js api|kwok`: a bed until this is interrupted; the kubeconfig's path on standard output.
+ */
+async function main(word = "kwok"): Promise<void> {
+  if (word === "build") return await prepareBeds();
+  if (word !== "api" && word !== "kwok") throw new Error(`there is no level ${word}: build, api or kwok`);
   const startedAt = Date.now();
-  const bed = await startBed(level satisfies Level);
+  const bed = await startBed(word);
   process.stdout.write(`${bed.kubeconfig}\n`);
   process.stderr.write(`the bed is ready after ${((Date.now() - startedAt) / 1000).toFixed(1)} s\n`);
 }

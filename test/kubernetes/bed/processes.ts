@@ -77,12 +77,12 @@ export class Processes {
     throw new Error(`${lost.name} ${lost.end}; the end of its log:\n${this.tail(lost.name)}`);
   }
 
-  /** Ends one program and forgets it. */
-  async end(name: string): Promise<void> {
+  /** Ends one program and forgets it; by SIGTERM where it has something to write down first. */
+  async end(name: string, signal: "SIGKILL" | "SIGTERM" = "SIGKILL"): Promise<void> {
     const index = this.started.findIndex((each) => each.name === name);
     const [entry] = index < 0 ? [] : this.started.splice(index, 1);
     if (entry === undefined) throw new Error(`${name} was not started`);
-    kill(entry);
+    if (entry.end === undefined) entry.child.kill(signal);
     await entry.ended;
   }
 
