@@ -14,7 +14,8 @@ const PROVIDER = "pulumi:providers:kubernetes";
 const RAY_SERVICE = "kubernetes:ray.io/v1:RayService";
 
 /**
- * Ends RayServices that were made for a stack and that the stack does not hold. An engine whose plugin was killed drops the
+ * Ends RayServices that were made for a stack's service and that the stack does not hold. Stacks of other people may have
+ * the same name, and their services in the same namespace: so only those of the service that this stack holds something of. An engine whose plugin was killed drops the
  * creation that was under way, and nothing else would ever end what it had made. Nothing happens where a stack never was on
  * Kubernetes, or its API server does not answer: the update that follows says so.
  *
@@ -31,7 +32,11 @@ export async function endStrayRayServices(
     "../provider/kubernetes/api.js"
   );
   const path = `/apis/ray.io/v1/namespaces/${address.namespace}/rayservices`;
-  const selector = encodeURIComponent(`${labelPrefix}/stack=${labelValue(`${name}/${stack}`)}`);
+  // A stack has one service.
+  const [service] = held.flatMap((each) => serviceOf(each) ?? []);
+  if (service === undefined) return [];
+  const labels = `${labelPrefix}/stack=${labelValue(`${name}/${stack}`)},${labelPrefix}/service=${service}`;
+  const selector = encodeURIComponent(labels);
   const ids = held.filter(({ type }) => type === RAY_SERVICE).map(({ id = "" }) => id.split("/").at(-1));
   try {
     const found = await listObjects(address, `${path}?labelSelector=${selector}`, signal);
@@ -50,4 +55,9 @@ function addressOf(held: readonly HeldResource[]): ApiServerAddress | undefined 
   if (provider === undefined) return undefined;
   const { kubeconfig, context, namespace = "default" } = (provider.inputs ?? {}) as Partial<ApiServerAddress>;
   return { kubeconfig, context, namespace };
+}
+
+function serviceOf({ inputs }: HeldResource): string | undefined {
+  const { labels } = (inputs?.metadata ?? {}) as { labels?: Record<string, string> };
+  return labels?.[`${labelPrefix}/service`];
 }

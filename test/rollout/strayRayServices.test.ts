@@ -12,12 +12,14 @@ describe("endStrayRayServices", () => {
 
   beforeEach(async () => {
     api = await FakeApiServer.start();
-    const make = (name: string, stack: string) => {
-      api.set(`${path}/${name}`, { metadata: { labels: { "rayshift.io/stack": labelValue(stack) } }, spec: {} });
+    const make = (name: string, service: string, stack: string) => {
+      const labels = { "rayshift.io/stack": labelValue(stack), "rayshift.io/service": service };
+      api.set(`${path}/${name}`, { metadata: { labels }, spec: {} });
     };
-    make("versions-v1", "rayshift/dev");
-    make("versions-v2", "rayshift/dev");
-    make("others-v1", "rayshift/other");
+    make("versions-v1", "versions", "rayshift/dev");
+    make("versions-v2", "versions", "rayshift/dev");
+    make("others-v1", "others", "rayshift/dev");
+    make("versions-v3", "versions", "rayshift/other");
   });
   afterEach(() => api.stop());
 
@@ -26,12 +28,17 @@ describe("endStrayRayServices", () => {
     urn: "provider",
     inputs: { kubeconfig: api.kubeconfig, namespace: "models" },
   });
-  const held: HeldResource = { type: "kubernetes:ray.io/v1:RayService", urn: "v1", id: "models/versions-v1" };
+  const held: HeldResource = {
+    type: "kubernetes:ray.io/v1:RayService",
+    urn: "v1",
+    id: "models/versions-v1",
+    inputs: { metadata: { labels: { "rayshift.io/service": "versions" } } },
+  };
   const left = () => [...api.objects.keys()].map((each) => each.slice(path.length + 1)).sort();
 
-  it("ends those of the stack that it does not hold, and no other stack's", async () => {
+  it("ends those of the stack that it does not hold, and neither another stack's nor another service's of the same name of stack", async () => {
     assert.deepEqual(await endStrayRayServices(project, [provider(), held]), ["versions-v2"]);
-    assert.deepEqual(left(), ["others-v1", "versions-v1"]);
+    assert.deepEqual(left(), ["others-v1", "versions-v1", "versions-v3"]);
   });
 
   it("asks nobody for a stack that never was on Kubernetes", async () => {
@@ -42,6 +49,6 @@ describe("endStrayRayServices", () => {
   it("leaves it to the update to say that the API server does not let it in", async () => {
     api.token = "renewed";
     assert.deepEqual(await endStrayRayServices(project, [provider()]), []);
-    assert.equal(left().length, 3);
+    assert.equal(left().length, 4);
   });
 });
