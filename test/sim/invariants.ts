@@ -119,7 +119,7 @@ export class Invariants {
       }
       const raised = weight > then.weight;
       const otherIsGood = after.some((other) => other.name !== name && other.runs && other.running > 0);
-      if (raised && otherIsGood && (!now.runs || now.known === 0)) {
+      if (raised && otherIsGood && now.known === 0) {
         this.note(
           "I3",
           what,
@@ -156,7 +156,7 @@ export class Invariants {
       const version = Object.keys(weights).find((each) => balancer && world.behind(balancer, each) === cluster);
       const weight = version === undefined ? 0 : (weights[version] ?? 0);
       const running = cluster.runs ? runningOf(cluster.serve.details()) : 0;
-      const fresh = cluster.told.filter(({ at }) => cluster.runs && at >= world.clock.now - freshMs);
+      const fresh = cluster.told.filter(({ at }) => at >= world.clock.now - freshMs);
       const known = Math.max(running, ...fresh.map(({ details }) => runningOf(details)));
       const needed = roundedUpReplicas(this.replicasOf(cluster.name), weight);
       return {
@@ -167,7 +167,7 @@ export class Invariants {
         answers: cluster.answers,
         weight,
         capacity: !cluster.runs || cluster.config === undefined ? 0 : (cluster.config.target_capacity ?? 100),
-        lacking: Math.max(0, needed - Math.min(known, grantedTo(cluster))),
+        lacking: Math.max(0, needed - Math.min(cluster.runs ? known : 0, grantedTo(cluster))),
         running,
         known,
         requests: balancer?.requestsAt(`127.0.0.1:${cluster.port + 1}`) ?? 0,

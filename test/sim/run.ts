@@ -76,12 +76,14 @@ class Run {
     if (name === "StackLocked") stage.note(`locked, and nobody else is there: ${inWords(ended)}`);
     if (command.do === "deploy") {
       const fails = this.schedule.versions.find((version) => version.name === command.version)?.fails === true;
+      // A service whose end was broken off is ended first: what comes then is a first deploy.
+      const ending = stage.simulation.world.clusters.size === 1 && stage.record === undefined;
       const rejected = name === "Refused" || name === "Refusal" ? command.retry !== true : false;
       if (rejected && /not tried again/.test(inWords(ended))) return;
       // What a retry of it left is ended first.
       const known = before?.rejected?.some(({ version }) => version === command.version) === true;
       if (known && command.retry !== true && name === "RolledBack") stage.expectAlone(before.primary.name);
-      else if (name !== "" && !(fails && (name === "RolledBack" || before === undefined))) {
+      else if (name !== "" && !(fails && (name === "RolledBack" || before === undefined || ending))) {
         stage.note(`a deploy without a fault failed: ${inWords(ended)}`);
       } else if (name === "RolledBack" && before !== undefined) stage.expectAlone(before.primary.name);
       else if ("result" in ended && ended.result === "held")
