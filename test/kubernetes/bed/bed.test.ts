@@ -20,6 +20,7 @@ import { identify } from "../../../provider/local/process";
 import { Api, ApiError } from "./api";
 import { type Bed, BUILD_MS, startBed } from "./bed";
 import { buildParts, partFolder } from "./binaries";
+import { inNamespace } from "./left";
 import { httpRoute, rayService } from "./objects";
 import { controlPlane, etcd, gatewayDefinitions, kuberayDefinitions } from "./parts";
 import { until } from "./until";
@@ -29,20 +30,6 @@ const foldersOf = (pid: number | undefined) =>
   readdirSync(tmpdir()).filter((name) => name.startsWith(`rayshift-bed-${pid}-`));
 
 const mounts = () => readFileSync("/proc/self/mounts", "utf8");
-
-/** Processes in the same network namespace as one of a bed. */
-function inNamespace(namespace: string): number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map(Number)
-    .filter((pid) => {
-      try {
-        return readlinkSync(`/proc/${pid}/ns/net`) === namespace;
-      } catch {
-        return false;
-      }
-    });
-}
 
 describe("Kubernetes test bed: API server", function () {
   this.timeout(BUILD_MS);

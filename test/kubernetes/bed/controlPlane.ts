@@ -50,7 +50,7 @@ export async function startControlPlane(processes: Processes, folder: string, pa
     publicKeyEncoding: { type: "spki", format: "pem" },
   });
   const signingKey = secret(join(keys, "service-accounts.key"), privateKey);
-  const network = await makeNetwork(processes, API_PORT);
+  const network = await makeNetwork(processes);
 
   processes.start("etcd", network.enter, [
     join(parts.etcd!, "etcd"),
@@ -84,16 +84,17 @@ export async function startControlPlane(processes: Processes, folder: string, pa
   // Its own certificate and the one it is signed with.
   const authority = join(keys, "apiserver.crt");
   await until("the API server's certificate", START_SECONDS, () => existsSync(authority) || undefined, processes);
+  const outerPort = await network.open(API_PORT);
   const describe = (port: number, whose: string) =>
     kubeconfigOf(`https://127.0.0.1:${port}`, readFileSync(authority), whose);
-  const kubeconfig = secret(join(folder, "kubeconfig"), describe(network.port, token));
+  const kubeconfig = secret(join(folder, "kubeconfig"), describe(outerPort, token));
   const inner = secret(join(keys, "kubeconfig"), describe(API_PORT, token));
   const api = new Api(kubeconfig);
   await until("the API server", START_SECONDS, () => api.get<string>("/readyz"), processes);
   const kubeconfigFor = async (namespace: string, account: string) => {
     const path = `/api/v1/namespaces/${namespace}/serviceaccounts/${account}/token`;
     const { status } = await api.create(path, { spec: { expirationSeconds: TOKEN_SECONDS } });
-    return secret(join(keys, `${namespace}-${account}`), describe(network.port, String(status.token)));
+    return secret(join(keys, `${namespace}-${account}`), describe(outerPort, String(status.token)));
   };
   return { network, api, kubeconfig, kubeconfigFor, inner, signingKey, authority };
 }

@@ -3,15 +3,15 @@ import { connect, type Server, type Socket } from "node:net";
 import { NODE_ADDRESS, POD_NETWORK } from "./network";
 
 /**
- * Runs in a new network namespace: brings its loopback up, then takes a listening socket of the host from its parent and
- * leads each connection to the port here. `node door.js PORT`; ends with its parent.
+ * Runs in a new network namespace: brings its loopback up, then takes listening sockets of the host from its parent, each
+ * with the port here that its connections are led to. Ends with its parent.
  */
-function main(port: number): void {
+function main(): void {
   const bits = POD_NETWORK.split("/")[1];
   execFileSync("ip", ["link", "set", "lo", "up"], { stdio: "inherit" });
   execFileSync("ip", ["address", "add", `${NODE_ADDRESS}/${bits}`, "dev", "lo"], { stdio: "inherit" });
   process.on("disconnect", () => process.exit(0));
-  process.on("message", (_message, listener) => (listener as Server).on("connection", (socket) => lead(socket, port)));
+  process.on("message", (port: number, listener: Server) => listener.on("connection", (socket) => lead(socket, port)));
   process.send!("ready");
 }
 
@@ -22,4 +22,4 @@ function lead(from: Socket, port: number): void {
   to.on("error", () => from.destroy());
 }
 
-main(Number(process.argv[2]));
+main();

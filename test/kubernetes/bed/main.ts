@@ -2,11 +2,13 @@ import { prepareBeds, startBed } from "./bed";
 
 /**
  * `node main.js build`: builds what beds need and the cache does not have.
- * `node main.js api|kwok`: a bed until this is interrupted; the kubeconfig's path on standard output.
+ * `node main.js api|kwok|gateway`: a bed until this is interrupted; the kubeconfig's path on standard output.
  */
 async function main(word = "kwok"): Promise<void> {
   if (word === "build") return await prepareBeds();
-  if (word !== "api" && word !== "kwok") throw new Error(`there is no level ${word}: build, api or kwok`);
+  if (word !== "api" && word !== "kwok" && word !== "gateway") {
+    throw new Error(`there is no level ${word}: build, api, kwok or gateway`);
+  }
   const startedAt = Date.now();
   const bed = await startBed(word);
   process.stdout.write(`${bed.kubeconfig}\n`);

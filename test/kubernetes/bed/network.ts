@@ -1,3 +1,4 @@
+import type { ChildProcess } from "node:child_process";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import type { Processes } from "./processes";
@@ -11,39 +12,38 @@ export const NODE_ADDRESS = "10.244.255.254";
 export interface Network {
   /** Words before a program that is to run in it. */
   enter: string[];
-  /** Port on this host's loopback that leads to the API server in it. */
-  port: number;
+  /** Lets this host's loopback in to a port on the loopback in it; gives the host's port. */
+  open(port: number): Promise<number>;
 }
 
-/**
- * Makes the namespace, held by a process that lets this host's loopback in to one port of it. As root or, where the
- * kernel lets them, as a plain user.
- *
- * @param port in the namespace, on its loopback
- */
-export async function makeNetwork(processes: Processes, port: number): Promise<Network> {
+/** Makes the namespace, held by a process. As root or, where the kernel lets them, as a plain user. */
+export async function makeNetwork(processes: Processes): Promise<Network> {
   const plain = process.getuid?.() !== 0;
   const unshare = ["unshare", ...(plain ? ["--user", "--map-root-user"] : []), "--net"];
+  const door = processes.start("door", unshare, [process.execPath, join(__dirname, "door.js")], true);
+  await new Promise<void>((resolve, reject) => {
+    door.once("message", () => resolve());
+    door.once("exit", () => reject(new Error(explained(processes.tail("door")))));
+    door.once("error", (error) => reject(new Error(explained(error.message))));
+  });
+  // The process counts, as with the other programs, not its channel.
+  door.channel?.unref();
+  const held = `/proc/${door.pid}/ns`;
+  const user = plain ? [`--user=${held}/user`, "--preserve-credentials"] : [];
+  return { enter: ["nsenter", ...user, `--net=${held}/net`], open: (port) => openPort(door, port) };
+}
+
+async function openPort(door: ChildProcess, port: number): Promise<number> {
   const listener = createServer();
   await new Promise<void>((resolve, reject) => {
     listener.once("error", reject);
     listener.listen(0, "127.0.0.1", resolve);
   });
-  const door = processes.start("door", unshare, [process.execPath, join(__dirname, "door.js"), String(port)], true);
   try {
     await new Promise<void>((resolve, reject) => {
-      door.once("message", () => resolve());
-      door.once("exit", () => reject(new Error(explained(processes.tail("door")))));
-      door.once("error", (error) => reject(new Error(explained(error.message))));
+      door.send(port, listener, (error) => (error === null ? resolve() : reject(error)));
     });
-    await new Promise<void>((resolve, reject) => {
-      door.send("open", listener, (error) => (error === null ? resolve() : reject(error)));
-    });
-    // The process counts, as with the other programs, not its channel.
-    door.channel?.unref();
-    const held = `/proc/${door.pid}/ns`;
-    const user = plain ? [`--user=${held}/user`, "--preserve-credentials"] : [];
-    return { enter: ["nsenter", ...user, `--net=${held}/net`], port: (listener.address() as AddressInfo).port };
+    return (listener.address() as AddressInfo).port;
   } finally {
     listener.close();
   }

@@ -140,6 +140,25 @@ export const kwok: Part = {
   expected: "2 to 3 minutes",
 };
 
+export const envoyGateway: Part = {
+  name: "envoy-gateway",
+  folder: join(modules, "envoy-gateway"),
+  main: "github.com/envoyproxy/gateway",
+  programs: { "envoy-gateway": "github.com/envoyproxy/gateway/cmd/envoy-gateway" },
+  linkerFlags: (version) => [`-X github.com/envoyproxy/gateway/internal/cmd/version.envoyGatewayVersion=${version}`],
+  files: [],
+  expected: "5 to 8 minutes",
+};
+
+/** Envoy itself, as Python's package index has it. */
+export const envoy = {
+  name: "envoy",
+  requirements: join(modules, "envoy", "requirements.txt"),
+  /** In the package. */
+  program: join("envoy", "_bin", "envoy"),
+  expected: "a few seconds",
+};
+
 /** The version that a go.mod pins a module to, with its v. */
 export function pinnedVersion(goMod: string, module: string): string {
   const line = goMod.split("\n").find((each) =>

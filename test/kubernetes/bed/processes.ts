@@ -59,15 +59,18 @@ export class Processes {
     }
   }
 
+  /** Runs a program to its end; throws with the end of its log when it fails. */
+  async run(name: string, enter: readonly string[], command: readonly string[]): Promise<void> {
+    const child = this.start(name, enter, command);
+    const index = this.started.findIndex((each) => each.child === child);
+    await this.started[index]!.ended;
+    if (child.exitCode !== 0) this.assertRunning();
+    this.started.splice(index, 1);
+  }
+
   /** Pids of those that run. */
   pids(): number[] {
     return this.running().map(({ child }) => child.pid!);
-  }
-
-  pidOf(name: string): number {
-    const entry = this.running().find((each) => each.name === name);
-    if (entry === undefined) throw new Error(`${name} does not run`);
-    return entry.child.pid!;
   }
 
   /** @throws an error with the end of the log of a program that ended by itself */

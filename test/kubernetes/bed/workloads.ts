@@ -68,8 +68,8 @@ export function startOperator(processes: Processes, { network, inner }: ControlP
     `--kubeconfig=${inner}`,
     "--use-kubernetes-proxy",
     "--enable-leader-election=false",
-    "--metrics-addr=127.0.0.1:8081",
-    "--health-probe-bind-address=127.0.0.1:8082",
+    "--metrics-addr=127.0.0.1:18081",
+    "--health-probe-bind-address=127.0.0.1:18082",
     "--log-stdout-encoder=console",
   ]);
 }
