@@ -8,7 +8,15 @@ import { DashboardUnreachable, getApplications } from "../serve/dashboard";
 import { claimDirectory, readRecord, removeDirectory, writeRecord } from "./clusterDirectory";
 import { withLock } from "./lock";
 import { isAlive, type ProcessIdentity } from "./process";
-import { type ClusterPorts, choosePorts, clusterFiles, HEAD_NODE_TYPE, headMessage, startHead } from "./rayHead";
+import {
+  type ClusterPorts,
+  choosePorts,
+  clusterFiles,
+  HEAD_NODE_TYPE,
+  headMessage,
+  listensOnAny,
+  startHead,
+} from "./rayHead";
 import { clusterProcesses, endCluster } from "./rayProcesses";
 
 export interface ClusterInputs {
@@ -44,6 +52,8 @@ export interface ClusterState extends ClusterInputs {
 const START_MS = 120_000;
 const ADOPT_MS = 15_000;
 const POLL_MS = 200;
+/** For the ports of a cluster that has just ended. */
+const CLOSING_MS = 3000;
 const ATTEMPTS = 3;
 const PROGRESS_MS = 5000;
 /** Linux allows 107 characters for a socket's path; Ray adds /ray/session_<date>_<time>_<pid>/sockets/plasma_store.<n>. */
@@ -215,6 +225,11 @@ function reservePorts(inputs: ClusterInputs, previous: Partial<ClusterPorts>, co
     const taken = others
       .filter((other) => other !== inputs.directory)
       .flatMap((other) => Object.values(readRecord(other)?.ports ?? {}));
+    // A process that ended is out of sight a moment before the kernel has closed its sockets.
+    const own = Object.values(previous).filter((port) => !taken.includes(port));
+    for (const end = Date.now() + CLOSING_MS; Date.now() < end && listensOnAny(own); ) {
+      await sleep(POLL_MS, undefined, { signal: context.signal });
+    }
     const ports = choosePorts(previous, new Set(taken));
     writeRecord(inputs.directory, { inputs, ports });
     return ports;

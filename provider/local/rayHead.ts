@@ -96,6 +96,12 @@ export function choosePorts(previous: Partial<ClusterPorts>, taken: ReadonlySet<
   return Object.fromEntries(PORT_NAMES.map((name) => [name, choose(name)])) as unknown as ClusterPorts;
 }
 
+/** Whether anything on this host listens on one of the TCP ports. */
+export function listensOnAny(ports: readonly number[]): boolean {
+  const listening = listeningPorts();
+  return ports.some((port) => listening.has(port));
+}
+
 /**
  * Starts the head as a process of its own that outlives this one. Returns at once, long before Ray answers; undefined
  * when it has ended already.

@@ -50,7 +50,8 @@ describe("one process of the host", () => {
   });
 
   it("is found by an argument that only it has, not by part of one", async () => {
-    const identity = await start("true", `/nowhere/${process.pid}/only.cfg`);
+    // Without children: before it is another program, a child has its parent's arguments.
+    const identity = await start("echo ready; read line", `/nowhere/${process.pid}/only.cfg`);
     assert.deepEqual(processesWithArgument(`/nowhere/${process.pid}/only.cfg`), [identity]);
     assert.deepEqual(processesWithArgument(`/nowhere/${process.pid}/only`), []);
   });
