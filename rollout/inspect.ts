@@ -2,11 +2,12 @@ import { waypointOf } from "../components/placement";
 import type { PlacedVersion, RolloutRecord } from "../components/record";
 import type { Addresses } from "../components/service";
 import type { ClusterAddress } from "../components/target";
-import { DashboardUnreachable, getApplications } from "../provider/serve/dashboard";
+import { DashboardUnreachable, getApplications, NoWayToDashboard } from "../provider/serve/dashboard";
 import { unhealthyReason } from "../provider/serve/health";
 import { clusterNodes } from "../provider/serve/nodes";
 import { capacityInUse, deploymentsOf, isEmpty, type Observation } from "../provider/serve/observation";
 import { balancerAt, type Weights } from "./balancers";
+import { UpdateFailed } from "./errors";
 import type { ClusterStatus } from "./events";
 import type { Waypoint } from "./plan";
 
@@ -26,7 +27,11 @@ export interface Inspection {
   unhealthy: { primary?: string | undefined; canary?: string | undefined };
 }
 
-/** Asks everything at once. Never throws for a part that does not answer; that is a finding. */
+/**
+ * Asks everything at once. Never throws for a part that does not answer; that is a finding.
+ *
+ * @throws UpdateFailed when the API server of a Kubernetes cluster does not answer, and so nothing can be asked
+ */
 export async function inspect(
   record: RolloutRecord,
   targets: Addresses | undefined,
@@ -91,6 +96,8 @@ async function askCluster(address: ClusterAddress | undefined, signal?: AbortSig
   const workers = nodes.status === "fulfilled" ? nodes.value.filter(({ alive, head }) => alive && !head).length : null;
   if (observation.status === "fulfilled") return { observation: observation.value, workers };
   const { reason } = observation;
+  // Taken for a finding, a silent API server would be a dead cluster, and a good version would be taken back for it.
+  if (reason instanceof NoWayToDashboard) throw new UpdateFailed(`${reason.message}\nNothing is known of the service.`);
   return {
     observation: undefined,
     workers,

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { stringify } from "yaml";
 import { applicationName, type ServeDeployment } from "../serve/config";
-import { DashboardUnreachable, type RayServiceAddress, ServeRejected } from "../serve/dashboard";
+import { DashboardUnreachable, NoWayToDashboard, type RayServiceAddress, ServeRejected } from "../serve/dashboard";
 import {
   type Answer,
+  ApiServerRefused,
   ApiServerUnreachable,
   applyObject,
   ask,
@@ -236,8 +237,9 @@ async function reachable<T>(address: RayServiceAddress, run: () => Promise<T>): 
   try {
     return await run();
   } catch (error) {
-    if (!(error instanceof ApiServerUnreachable)) throw error;
-    throw new DashboardUnreachable(`Ray's dashboard of ${nameOf(address)} cannot be reached: ${error.message}`, false);
+    const noWay = error instanceof ApiServerUnreachable || (error instanceof ApiServerRefused && error.status === 401);
+    if (!noWay) throw error;
+    throw new NoWayToDashboard(`Ray's dashboard of ${nameOf(address)} cannot be reached: ${error.message}`);
   }
 }
 

@@ -53,6 +53,13 @@ export class DashboardUnreachable extends Error {
   }
 }
 
+/** Whoever leads to the dashboard does not answer, or does not let us in: nothing is known of the cluster itself. */
+export class NoWayToDashboard extends DashboardUnreachable {
+  constructor(message: string) {
+    super(message, false);
+  }
+}
+
 /** Ray answered and said no; the message holds Ray's own text. */
 export class ServeRejected extends Error {
   override readonly name = "ServeRejected";

@@ -53,6 +53,7 @@ export class FakeRayService {
   }
 
   remove(): void {
+    this.head = false;
     for (const path of [...this.api.objects.keys()]) {
       if (path.includes(this.address.rayService)) this.api.objects.delete(path);
     }

@@ -3,6 +3,7 @@ import { parse } from "yaml";
 import {
   DashboardUnreachable,
   getApplications,
+  NoWayToDashboard,
   putApplications,
   ServeRejected,
 } from "../../../provider/serve/dashboard";
@@ -59,7 +60,7 @@ describe("Ray behind an API server", () => {
     const text = readFileSync(api.kubeconfig, "utf8").replace(/127\.0\.0\.1:\d+/, "127.0.0.1:9");
     writeFileSync(kubernetes.kubeconfig, text);
     await assert.rejects(getApplications({ kubernetes }), (error) => {
-      assert.ok(error instanceof DashboardUnreachable);
+      assert.ok(error instanceof NoWayToDashboard);
       assert.match(error.message, /RayService models\/sample-service-v1.*127\.0\.0\.1:9/);
       return !error.refused;
     });
@@ -67,7 +68,12 @@ describe("Ray behind an API server", () => {
 
   it("tells expired credentials from a refusal of Ray's, and takes new ones from the kubeconfig", async () => {
     api.token = "renewed";
-    await assert.rejects(getApplications(address()), /does not accept the credentials of kubeconfig .*expired\?/);
+    await assert.rejects(getApplications(address()), (error) => {
+      return (
+        error instanceof NoWayToDashboard &&
+        /does not accept the credentials of kubeconfig .*expired\?/.test(error.message)
+      );
+    });
     api.writeKubeconfig("renewed");
     await getApplications(address());
     for (const [path, object] of api.objects) if (path.includes("/secrets/")) api.set(path, { ...object, data: {} });
