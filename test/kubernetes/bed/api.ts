@@ -74,6 +74,12 @@ export class Api {
         `${this.server}${path}${path.includes("?") ? "&" : "?"}watch=1`,
         { agent: this.agent, headers: this.headers },
         (response) => {
+          const { statusCode = 0 } = response;
+          if (statusCode !== 200) {
+            response.resume();
+            reject(new ApiError(statusCode, `watching ${path} was refused (${statusCode})`));
+            return;
+          }
           let rest = "";
           response.setEncoding("utf8").on("data", (text: string) => {
             const lines = (rest + text).split("\n");
