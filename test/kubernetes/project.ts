@@ -1,5 +1,5 @@
-import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
@@ -64,6 +64,23 @@ export class KubernetesProject {
     return this.run(process.execPath, [commandLine, ...args], this.folder);
   }
 
+  /** A driver that is not waited for. */
+  startRayshift(...args: string[]): ChildProcess {
+    return spawn(process.execPath, [commandLine, ...args], {
+      cwd: this.folder,
+      env: this.environment,
+      stdio: "ignore",
+    });
+  }
+
+  /** Pids of the updates of this project's drivers that run. */
+  engines(): number[] {
+    const mark = `--event-log\0${this.project.home}/`;
+    return readdirSync("/proc")
+      .filter((name) => /^\d+$/.test(name) && commandOf(name).includes(mark))
+      .map(Number);
+  }
+
   pulumi(...args: string[]): Promise<Ran> {
     const all = [...args, "--stack", "dev", "--non-interactive", "--color", "never"];
     return this.run("pulumi", all, this.project.folder);
@@ -80,5 +97,13 @@ export class KubernetesProject {
         done({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
       );
     });
+  }
+}
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return "";
   }
 }

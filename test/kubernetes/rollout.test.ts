@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parse } from "yaml";
+import { parse, parseAllDocuments } from "yaml";
 import { deploy, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../rollout/index";
 import { FakeGateway, fakeClass } from "../fake/kubernetes/gateway";
+import { type Manifest, Objects } from "../fake/kubernetes/objects";
+import { root } from "../setup/support";
 import type { KubernetesObject } from "./bed/api";
 import { type Bed, BUILD_MS, startBed } from "./bed/bed";
 import { until } from "./bed/until";
@@ -16,8 +18,9 @@ const surge = 50;
 const mostGpus = (replicas * (100 + surge)) / 100;
 
 /**
- * Rollouts through the driver and the Pulumi engine on a real API server, with the real KubeRay operator. Fakes: nodes,
- * what runs in the pods, the gateway, and the plugin of @pulumi/kubernetes. The tests build on each other.
+ * Rollouts through the driver and the Pulumi engine on a real API server, with the real KubeRay operator, by an account
+ * that has the rights of the example and no others. Fakes: nodes, what runs in the pods, the gateway, and the plugin of
+ * @pulumi/kubernetes. The tests build on each other.
  */
 describe("a service on Kubernetes", function () {
   this.timeout(BUILD_MS);
@@ -31,13 +34,15 @@ describe("a service on Kubernetes", function () {
     bed = await startBed("kwok");
     for (const name of ["gpu-0", "gpu-1"]) await bed.addNode({ name, cpus: 16, gpus: replicas });
     namespace = await bed.namespace();
+    const gatewayPods = await bed.namespace();
+    const kubeconfig = await accountOfExample(gatewayPods);
     gateway = await FakeGateway.start({ kubeconfig: bed.kubeconfig }, namespace);
     project = new KubernetesProject(
       {
-        kubeconfig: bed.kubeconfig,
+        kubeconfig,
         context: bed.context,
         namespace,
-        gateway: { name: "edge", className: fakeClass, port: gateway.port },
+        gateway: { name: "edge", className: fakeClass, port: gateway.port, podsNamespace: gatewayPods },
       },
       { idleTimeoutSeconds: 1, drainTimeoutSeconds: 2, startupTimeoutSeconds: 300 },
     );
@@ -54,6 +59,15 @@ describe("a service on Kubernetes", function () {
     await bed?.stop();
   });
 
+  /** An account with the rights of examples/kubernetes/access.yaml and no others. */
+  const accountOfExample = async (gatewayPods: string) => {
+    const text = readFileSync(join(root, "examples", "kubernetes", "access.yaml"), "utf8")
+      .replaceAll("namespace: models", `namespace: ${namespace}`)
+      .replaceAll("namespace: envoy-gateway-system", `namespace: ${gatewayPods}`);
+    const objects = new Objects({ kubeconfig: bed.kubeconfig }, namespace);
+    for (const document of parseAllDocuments(text)) await objects.apply("example", document.toJS() as Manifest);
+    return bed.kubeconfigFor(namespace, "rayshift");
+  };
   const list = async (path: string) => (await bed.api.get<{ items: KubernetesObject[] }>(path)).items;
   const rayServices = async () =>
     (await list(`/apis/ray.io/v1/namespaces/${namespace}/rayservices`)).map(({ metadata }) => metadata.name).sort();
@@ -239,12 +253,44 @@ describe("a service on Kubernetes", function () {
     project.configure({ startupTimeoutSeconds: 300 });
   });
 
+  it("goes back from a rollout whose driver and engine were killed, and leaves no RayService of it", async () => {
+    const file = project.serviceFile("v5");
+    const driver = project.startRayshift("deploy", "-f", file, "--max-surge-percent", String(surge));
+    await until("the canary's RayService", 60, async () => (await rayServices()).includes("versions-v5") || undefined);
+    driver.kill("SIGKILL");
+    for (const pid of project.engines()) process.kill(pid, "SIGKILL");
+    await until("the engine's end", 60, async () => project.engines().length === 0 || undefined);
+    assert.equal((await rollback({ folder: project.folder })).outcome, "rolledBack");
+    assert.deepEqual(await rayServices(), ["versions-v2"]);
+    assert.equal((await status({ folder: project.folder })).state, "RUNNING");
+  });
+
+  it("rolls out from where a killed driver and engine left it", async () => {
+    const file = project.serviceFile("v6");
+    const driver = project.startRayshift("deploy", "-f", file, "--max-surge-percent", String(surge));
+    const weights = () => bed.api.get(`/apis/gateway.networking.k8s.io/v1/namespaces/${namespace}/httproutes/versions`);
+    await until("traffic of the canary", 120, async () => {
+      return JSON.stringify((await weights()).spec).includes("versions-v6-serve-svc") || undefined;
+    });
+    driver.kill("SIGKILL");
+    for (const pid of project.engines()) process.kill(pid, "SIGKILL");
+    await until("the engine's end", 60, async () => project.engines().length === 0 || undefined);
+    const stop = await load(await headersOf());
+    assert.equal((await deploy({ folder: project.folder, file, maxSurgePercent: surge })).outcome, "completed");
+    const answers = Object.keys(await stop());
+    assert.ok(
+      answers.every((answer) => ["v2", "v6"].includes(answer)),
+      answers.join(),
+    );
+    assert.deepEqual(await rayServices(), ["versions-v6"]);
+  });
+
   it("finds that somebody changed the route, and puts it right", async () => {
     const path = `/apis/gateway.networking.k8s.io/v1/namespaces/${namespace}/httproutes/versions`;
     await bed.api.patch(path, [{ op: "replace", path: "/spec/rules/2/backendRefs/0/weight", value: 7 }]);
     const found = await status({ folder: project.folder });
     assert.match(found.problems.join(), /somebody changed the load balancer's weights/);
-    await deploy({ folder: project.folder, file: project.serviceFile("v2") });
+    await deploy({ folder: project.folder, file: project.serviceFile("v6") });
     assert.equal((await status({ folder: project.folder })).state, "RUNNING");
   });
 
