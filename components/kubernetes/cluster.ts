@@ -46,8 +46,15 @@ export class KubernetesCluster extends pulumi.ComponentResource implements Clust
       // A version is immutable, and so is its cluster: settings of the stack are for the clusters to come.
       { parent: this, provider, ignoreChanges: ["spec"] },
     );
-    const budget = headBudget(own, args);
-    new PodDisruptionBudget(`head-budget-${version.cluster}`, budget, { parent: this, provider });
+    const uid = made.metadata.apply((live) => live?.uid ?? "");
+    const { metadata: ofBudget, ...budget } = headBudget(own, args);
+    // It goes with its RayService, also where an engine was killed before the stack had it.
+    const ownerReferences = [{ apiVersion: manifest.apiVersion, kind: manifest.kind, name: own, uid }];
+    new PodDisruptionBudget(
+      `head-budget-${version.cluster}`,
+      { ...budget, metadata: { ...ofBudget, ownerReferences } },
+      { parent: this, provider },
+    );
     const cluster = new Cluster(
       name,
       {
@@ -57,7 +64,7 @@ export class KubernetesCluster extends pulumi.ComponentResource implements Clust
           namespace,
           rayService: own,
         },
-        uid: made.metadata.apply((live) => live?.uid ?? ""),
+        uid,
         route,
         version: version.cluster,
         timeoutSeconds: times.startupTimeoutSeconds,

@@ -142,6 +142,10 @@ describe("the target kubernetes", () => {
       const { resources } = await declared(placing({ canaryPercent: 50 }, v2, running));
       for (const cluster of ["v1", "v2"]) {
         const gate = named(resources, `cluster-${cluster}`, "rayserve:kubernetes:Cluster");
+        const budget = named(resources, `head-budget-${cluster}`).inputs.metadata as { ownerReferences: object[] };
+        assert.deepEqual(budget.ownerReferences, [
+          { apiVersion: "ray.io/v1", kind: "RayService", name: `sample-service-${cluster}`, uid: "" },
+        ]);
         assert.ok(gate.dependencies.includes(`rayservice-${cluster}`));
         assert.equal(gate.inputs.version, cluster);
         assert.equal(named(resources, `applications-${cluster}`).deletedWith, `cluster-${cluster}`);
