@@ -34,7 +34,7 @@ function applications(
   const { spec, capacity } = version;
   const identity = { home, project: pulumi.getProject(), stack: pulumi.getStack(), part: loadBalancerName };
   const config = pulumi
-    .all([cluster.address, cluster.grpcPort, packages.uriOf(version, options.parent)])
+    .all([cluster.address, cluster.grpcPort, packages.uriOf(version, options.parent) ?? spec.working_dir])
     .apply(([{ serveAddress }, grpcPort, files]) => serveConfig(spec, { serveAddress, grpcPort }, files));
   return new Applications(
     `applications-${version.cluster}`,

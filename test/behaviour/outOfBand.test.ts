@@ -96,7 +96,7 @@ describe("What somebody else changes during a rollout", function () {
         return true;
       });
       const { primary } = await status({ folder: service.folder });
-      assert.deepEqual([primary?.capacity, primary?.replicas?.running, primary?.traffic], [null, replicas, 100]);
+      assert.deepEqual([primary?.capacity, primary?.replicas?.running], [null, replicas]);
       assert.deepEqual([service.reached, service.clusters(), await service.answering()], [[], ["v2", "v5"], "v2"]);
     });
 

@@ -126,6 +126,16 @@ describe("the local target", () => {
       assert.equal(new Set(folders).size, 1);
     });
 
+    it("that is remote is left to Ray", async () => {
+      const spec = version("v1", { working_dir: "s3://bucket/code.zip" }).spec;
+      const resources = await declared({ spec });
+      const config = named(resources, "applications-v1", "rayserve:serve:Applications").inputs.config as {
+        applications: Array<{ runtime_env: { working_dir: string } }>;
+      };
+      assert.equal(config.applications[0]?.runtime_env.working_dir, "s3://bucket/code.zip");
+      assert.ok(!resources.some(({ type }) => type === "rayserve:local:Package"));
+    });
+
     it("has no package when there is none", async () => {
       const resources = await declared({});
       assert.deepEqual(
