@@ -34,40 +34,57 @@ class Demand:
     def confirm(self, nodes, resources):
         """Returns at once when the replicas that Serve wants need this many nodes of these resources.
 
-        More than that may be right as well, for actors that replicas start: then whatever waits has to wait for some
-        seconds. Raises NotMissing when nothing does.
+        More than that may be right as well, for actors that replicas start: then more has to wait for resources than
+        replicas that have no node yet, and to do so for some seconds. Raises NotMissing when it does not.
         """
-        try:
-            if nodes <= nodes_for(self._replicas(), resources):
-                return
-        except OSError as error:
-            print(f"Serve does not say how many replicas it wants: {error}", flush=True)
+        if nodes <= nodes_for(wanted_replicas(self._deployments()), resources):
+            return
         end = time.monotonic() + LASTING_SECONDS
         while time.monotonic() < end:
             time.sleep(POLL_SECONDS)
-            if not self._waits(resources):
+            if self._waiting(resources) <= homeless_replicas(self._deployments()):
                 raise NotMissing(f"{nodes} nodes would be more than what runs and waits needs")
 
-    def _replicas(self):
-        """(count, resources of one) of each deployment, as Serve wants them now."""
+    def _deployments(self):
+        """What Serve says of each deployment; nothing when it does not answer."""
         request = urllib.request.Request(
             f"{self._dashboard_url}/api/serve/applications/", headers=get_auth_headers_if_auth_enabled({})
         )
         # Without the proxies of the environment: it is this host.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=REST_SECONDS) as answer:
-            applications = json.load(answer)["applications"].values()
-        deployments = [each for application in applications for each in application["deployments"].values()]
-        return [(each["target_num_replicas"], replica_resources(each["deployment_config"])) for each in deployments]
+        try:
+            with opener.open(request, timeout=REST_SECONDS) as answer:
+                applications = json.load(answer)["applications"].values()
+        except OSError as error:
+            print(f"Serve does not say how many replicas it wants: {error}", flush=True)
+            return []
+        return [each for application in applications for each in application["deployments"].values()]
 
-    def _waits(self, resources):
+    def _waiting(self, resources):
+        """How many actors and placement groups wait that could use such a node."""
         if self._gcs is None:
             self._gcs = GcsClient(address=self._gcs_address)
         state = get_cluster_resource_state(self._gcs)
-        requests = [each.request for each in state.pending_resource_requests]
+        single = sum(each.count for each in state.pending_resource_requests if fits(each.request, resources))
+        gangs = 0
         for gang in state.pending_gang_resource_requests:
-            requests += [*gang.requests, *(each for selector in gang.bundle_selectors for each in selector.resource_requests)]
-        return any(share_of(dict(request.resources_bundle), resources) <= 1 for request in requests)
+            bundles = [*gang.requests, *(each for selector in gang.bundle_selectors for each in selector.resource_requests)]
+            gangs += any(fits(bundle, resources) for bundle in bundles)
+        return single + gangs
+
+
+def wanted_replicas(deployments):
+    """(count, resources of one) of each deployment."""
+    return [(each["target_num_replicas"], replica_resources(each["deployment_config"])) for each in deployments]
+
+
+def homeless_replicas(deployments):
+    """Replicas that wait for a node, or for a process on it."""
+    return sum(not replica.get("node_id") for each in deployments for replica in each["replicas"])
+
+
+def fits(request, resources):
+    return share_of(dict(request.resources_bundle), resources) <= 1
 
 
 def nodes_for(replicas, resources):
