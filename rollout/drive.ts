@@ -81,18 +81,27 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
     const began = Date.now();
     session.config.edit({ waypoint: waypointConfig(rollout, directionOf(seen.at, goal), next) });
     written = session.config.text();
-    const end = await watchedUpdate(session, current, {
-      message: `${versions.canary}: ${next.canaryTraffic}% of the traffic, capacities ${next.primaryCapacity}% and ${next.canaryCapacity}%`,
-      waypoint: next,
-      canary: versions.canary,
-      deadline: forward ? rollout.deadline : undefined,
-      endWhenUnhealthy: forward,
-      withdrawal: rollout.withdrawal,
-      // What is gone, or stands elsewhere than the last update left it, the engine only sees when it looks; so does a
-      // leftover that is dead. A primary that is left anyway is not made again.
-      refresh: leap
-        ? seen.gone.length > 1
-        : leftover || seen.gone.length > 0 || seen.drifted || !equal(seen.at, standing),
+    // What is gone, or stands elsewhere than the last update left it, the engine only sees when it looks; so does a
+    // leftover that is dead. A primary that is left anyway is not made again.
+    const looks = leap
+      ? seen.gone.length > 1
+      : leftover || seen.gone.length > 0 || seen.drifted || !equal(seen.at, standing);
+    const update = (refresh: boolean) =>
+      watchedUpdate(session, current, {
+        message: `${versions.canary}: ${next.canaryTraffic}% of the traffic, capacities ${next.primaryCapacity}% and ${next.canaryCapacity}%`,
+        waypoint: next,
+        canary: versions.canary,
+        deadline: forward ? rollout.deadline : undefined,
+        endWhenUnhealthy: forward,
+        withdrawal: rollout.withdrawal,
+        refresh,
+      });
+    const end = await update(looks).catch((error: unknown) => {
+      // The record may be ahead of what the engine knows: a broken-off update writes it before its last operation ends. A
+      // primary that only then was shrunk the engine believes to be whole.
+      const again = !forward && !looks && error instanceof UpdateFailed && !(error instanceof EngineEnded);
+      if (!again) throw error;
+      return update(true);
     });
     leftover = false;
     if (end !== undefined) return end;

@@ -11,6 +11,8 @@ const pinned: Record<string, RegExp> = {
   "finishes the first update before the canary grows on": /^way back by waypoints: engine killed before PUT .* #2 /,
   "ends the canary of a rejected version whose end was broken off":
     /^failing canary without a surge: provider killed before end a cluster's processes #0 /,
+  "gives a primary back what a broken-off update took from it after the record was written":
+    /^way back by waypoints: driver killed before engine updating load-balancer #0 /,
   "finds a canary unhealthy that fails an update at once":
     /^way back without a surge: engine killed after engine creating cluster-v2 #0 /,
 };
