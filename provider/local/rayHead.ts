@@ -240,6 +240,7 @@ function autoscalingConfig(inputs: ClusterInputs, ports: ClusterPorts): object {
       temp_dir: rayDirectory(inputs.directory),
       head_node_type: HEAD_NODE_TYPE,
       head_node_id: HEAD_NODE_ID,
+      min_nodes: Object.fromEntries(inputs.workers.map(({ name, minNodes }) => [name, minNodes])),
       disable_node_updaters: true,
       disable_launch_config_check: true,
     },

@@ -38,6 +38,7 @@ class LocalNodeProvider(FakeMultiNodeProvider):
     def __init__(self, provider_config, cluster_name):
         super().__init__(provider_config, cluster_name)
         self._temp_dir = provider_config["temp_dir"]
+        self._min_nodes = provider_config["min_nodes"]
         self._demand = Demand(provider_config["dashboard_url"], provider_config["gcs_address"])
         # Workers whose start has been asked for and whose raylet need not run yet: node id -> tags.
         self._starting = {}
@@ -76,7 +77,9 @@ class LocalNodeProvider(FakeMultiNodeProvider):
     def create_node_with_resources_and_labels(self, node_config, tags, count, resources, labels):
         node_type = tags[TAG_RAY_USER_NODE_TYPE]
         present = sum(each[TAG_RAY_USER_NODE_TYPE] == node_type for each in self._workers().values())
-        self._demand.confirm(present + count, resources)
+        # The nodes that a group always has need no demand.
+        if present + count > self._min_nodes.get(node_type, 0):
+            self._demand.confirm(present + count, resources)
         started = []
         try:
             for _ in range(count):

@@ -226,6 +226,16 @@ describe("a local Ray cluster", function () {
     await eventually("no worker is left", 45, () => liveWorkerCount(directory) === 0);
   });
 
+  it("keeps the workers that a group always has, though nothing asks for them", async () => {
+    const workers = [{ name: "gpu", cpus: 1, gpus: 1, minNodes: 1, maxNodes: 2 }];
+    const waiting = { ...inputs, directory: join(root, "c4"), clusterName: "sample-v4", workers };
+    const { state: always } = await cluster.create(waiting, contextOf());
+    await eventually("the worker runs", 30, () => liveWorkerCount(waiting.directory) === 1);
+    await sleep(1000 * (inputs.idleTimeoutSeconds + 2));
+    assert.equal(liveWorkerCount(waiting.directory), 1);
+    await cluster.delete(waiting.directory, always, contextOf());
+  });
+
   it("is gone for a read when its GCS is killed, leaves nothing running, and the next create repairs it on the same ports", async () => {
     const gcs = clusterProcesses(directory).find(({ name }) => name === "gcs_server");
     process.kill(gcs!.pid, "SIGKILL");
