@@ -4,7 +4,7 @@ import type { ClusterInputs } from "../../provider/local/cluster";
 import type { DashboardEndpoint } from "../../provider/serve/dashboard";
 import { resourcesOf } from "../instanceTypes";
 import type { PlacedVersion } from "../record";
-import type { ClusterAddress, ClusterComponent, TargetSettings } from "../target";
+import type { ClusterComponent, TargetSettings } from "../target";
 import { type LocalHost, runtimeDirectory } from "./host";
 import { Cluster } from "./resources";
 
@@ -14,8 +14,12 @@ export interface LocalClusterArgs {
   version: PlacedVersion;
 }
 
-/** Of a cluster on this host. */
-export type LocalAddress = Extract<ClusterAddress, DashboardEndpoint>;
+/** Of a cluster on this host, which always has a token. */
+export interface LocalAddress extends DashboardEndpoint {
+  dashboardTokenFile: string;
+  /** `HOST:PORT` */
+  serveAddress: string;
+}
 
 /** One version's real Ray cluster of processes on this host. */
 export class LocalCluster extends pulumi.ComponentResource implements ClusterComponent {

@@ -40,7 +40,7 @@ function applications(
     `applications-${version.cluster}`,
     {
       dashboardUrl: cluster.address.apply(({ dashboardUrl }) => dashboardUrl),
-      dashboardTokenFile: cluster.address.apply(({ dashboardTokenFile = "" }) => dashboardTokenFile),
+      dashboardTokenFile: cluster.address.apply(({ dashboardTokenFile }) => dashboardTokenFile),
       config: settings.secret ? pulumi.secret(config) : config,
       ...(capacity === null ? {} : { capacity }),
       canary,

@@ -55,6 +55,6 @@ function backend({ cluster, version }: Backend): pulumi.Output<LoadBalancerInput
     address: serveAddress,
     weight: version.traffic,
     dashboardUrl,
-    ...(dashboardTokenFile === undefined ? {} : { dashboardTokenFile }),
+    dashboardTokenFile,
   }));
 }

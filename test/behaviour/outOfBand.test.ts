@@ -59,7 +59,7 @@ describe("What somebody else changes during a rollout", function () {
   it("in the stack's config stops the walk where it is, and is not overwritten", async () => {
     const attempt = service.deploy("v3", {
       maxSurgePercent: 30,
-      onEvent: onceReached(30, () => service.project.setConfig("canaryPercent", 45)),
+      onEvent: onceReached(30, () => service.project.configure({ canaryPercent: 45 })),
     });
     await assert.rejects(attempt, (error: Error) => {
       assert.ok(error instanceof UpdateFailed);
@@ -102,9 +102,9 @@ describe("What somebody else changes during a rollout", function () {
 
     it("until the deadline: the rollout is taken back", async () => {
       honest = await lieAbout("v5", admin());
-      service.project.setConfig("rolloutTimeoutMinutes", 0.001);
+      service.project.configure({ rolloutTimeoutMinutes: 0.001 });
       await assert.rejects(service.deploy("v5", { maxSurgePercent: 50 }), DeadlinePassed);
-      service.project.setConfig("rolloutTimeoutMinutes", undefined);
+      service.project.configure({ rolloutTimeoutMinutes: undefined });
       await honest();
       honest = async () => {};
       assert.deepEqual([await service.answering(), service.clusters()], ["v2", ["v2"]]);

@@ -101,19 +101,19 @@ describe("A rollback", function () {
 
   it("comes at the deadline, and says that it did", async () => {
     await service.deploy("v2", { canaryPercent: 20 });
-    service.project.setConfig("rolloutTimeoutMinutes", 0.001);
+    service.project.configure({ rolloutTimeoutMinutes: 0.001 });
     await assert.rejects(service.deploy("v2", { canaryPercent: 30 }), (error: Error) => {
       assert.ok(error instanceof DeadlinePassed);
       assert.equal(error.exitCode, 4);
       assert.match(error.message, /v2 was rolled back: not complete at its deadline/);
       return true;
     });
-    service.project.setConfig("rolloutTimeoutMinutes", undefined);
+    service.project.configure({ rolloutTimeoutMinutes: undefined });
     await assertAsBefore();
   });
 
   it("does not come where autoRollback is off: the rollout is held, and the output says so", async () => {
-    service.project.setConfig("autoRollback", false);
+    service.project.configure({ autoRollback: false });
     const flag = join(service.folder, "break");
     const attempt = service.deploy(
       "v4",
@@ -127,7 +127,7 @@ describe("A rollback", function () {
     });
     const { state, canary } = await status({ folder: service.folder });
     assert.deepEqual([state, canary?.version], ["UNHEALTHY", "v4"]);
-    service.project.setConfig("autoRollback", undefined);
+    service.project.configure({ autoRollback: undefined });
     await service.rollback();
     await assertAsBefore();
   });

@@ -30,11 +30,11 @@ describe("Supervision", function () {
   });
 
   it("takes a held rollout back whose deadline has passed", async () => {
-    service.project.setConfig("rolloutTimeoutMinutes", 0.5);
+    service.project.configure({ rolloutTimeoutMinutes: 0.5 });
     await service.deploy("v2", { canaryPercent: 40 });
     const { deadline } = await status({ folder: service.folder });
     await sleep(Math.max(0, Date.parse(deadline!) - Date.now()));
-    service.project.setConfig("rolloutTimeoutMinutes", undefined);
+    service.project.configure({ rolloutTimeoutMinutes: undefined });
     await assert.rejects(service.superviseOnce(), (error: Error) => {
       assert.ok(error instanceof DeadlinePassed);
       assert.equal(error.exitCode, 4);

@@ -8,7 +8,9 @@ import { clusterFiles } from "../../provider/local/rayHead";
 import { getApplications } from "../../provider/serve/dashboard";
 import { unhealthyReason } from "../../provider/serve/health";
 import { deploy, RolledBack, rollback, terminate } from "../../rollout/index";
-import { type Ran, root, TestProject } from "../e2e/project";
+import { TestProject } from "../e2e/project";
+import { root } from "../setup/support";
+import type { Ran } from "../userProject";
 import { measureLoad } from "./load";
 
 /**

@@ -5,8 +5,10 @@ import { haproxyFiles } from "../../provider/local/haproxyConfig";
 import { stopHaproxy } from "../../provider/local/haproxyProcess";
 import { processesWithArgument } from "../../provider/local/process";
 import { endCluster } from "../../provider/local/rayProcesses";
-import { type Ran, root, TestProject } from "../e2e/project";
+import { TestProject } from "../e2e/project";
 import { writeFakePython } from "../fake/python";
+import { root } from "../setup/support";
+import type { Ran } from "../userProject";
 import { type CrashOrder, type LogLine, orderVariable, readLog } from "./crash";
 
 /** A command of the driver, under the eyes of crash.ts. */

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import type { Command } from "../sim/schedule";
 
 /** A command that is broken off, with the service that it finds and the one that it is to leave. */
@@ -60,4 +61,11 @@ export function argumentsOf(command: Command, serviceFile: (version: string) => 
   const { canaryPercent, retry, version } = command;
   const percent = canaryPercent === undefined ? [] : ["--canary-percent", String(canaryPercent)];
   return [verb, "-f", serviceFile(version), ...limit, ...percent, ...(retry ? ["--retry"] : [])];
+}
+
+/** That the effects of a run are those of the driver, the engine, a cluster, Serve and the load balancer. */
+export function assertEffectsOfAllParts(effects: ReadonlySet<string>): void {
+  for (const name of ["write the stack's config", "pulumi up", "start a head", "PUT Serve config", "HAProxy command"]) {
+    assert.ok(effects.has(name), `${name} is not among ${[...effects].join(", ")}`);
+  }
 }

@@ -1,19 +1,12 @@
-import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { stringify } from "yaml";
 import { runtimeDirectory } from "../../components/local/host";
 import { readRecord } from "../../provider/local/clusterDirectory";
 import { clusterProcesses, endCluster } from "../../provider/local/rayProcesses";
-import { ConfigFile } from "../../rollout/configFile";
 import { ask, type Endpoint } from "../../rollout/demo/load";
-import { openProject, type Project } from "../../rollout/project";
-
-/** Root of the checkout; tests run from dist/. */
-export const root = resolve(__dirname, "..", "..", "..");
-
-const commandLine = join(root, "dist", "rollout", "cli", "main.js");
+import { root } from "../setup/support";
+import { existing, UserProject } from "../userProject";
 
 /** Replicas of the test's service at 100%, one GPU each. */
 export const replicas = 4;
@@ -25,41 +18,10 @@ export async function versionAnswering(endpoint: Endpoint, headers: Record<strin
   return ending.status === 200 ? (JSON.parse(ending.body) as { version: string }).version : String(ending.status);
 }
 
-/** What a run of a program gave. */
-export interface Ran {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-/** A user's empty folder with services in it, a home and a backend of its own. */
-export class TestProject {
-  readonly folder = mkdtempSync(join(tmpdir(), "rayshift-e2e-"));
-  readonly environment: NodeJS.ProcessEnv;
-  readonly project: Project;
-
+/** A user's folder with services for this host. */
+export class TestProject extends UserProject {
   constructor() {
-    const home = join(this.folder, ".rayshift");
-    mkdirSync(join(home, "state"), { recursive: true, mode: 0o700 });
-    this.environment = {
-      ...process.env,
-      RAYSHIFT_HOME: home,
-      PULUMI_BACKEND_URL: `file://${home}/state`,
-      PULUMI_CONFIG_PASSPHRASE: "end to end",
-    };
-    Object.assign(process.env, this.environment);
-    this.writeConfig({ idleTimeoutSeconds: 3, drainTimeoutSeconds: 120, startupTimeoutSeconds: 240 });
-    this.project = openProject({ folder: this.folder });
-  }
-
-  writeConfig(config: Record<string, unknown>): void {
-    const named = Object.fromEntries(Object.entries(config).map(([key, value]) => [`rayshift:${key}`, value]));
-    writeFileSync(join(this.folder, "Pulumi.dev.yaml"), stringify({ config: named }));
-  }
-
-  /** Sets one key of the service's config beside those that are there; takes it out when undefined. */
-  setConfig(key: string, value: unknown): void {
-    new ConfigFile(this.project).edit({ [key]: value });
+    super("e2e", { idleTimeoutSeconds: 3, drainTimeoutSeconds: 120, startupTimeoutSeconds: 240 });
   }
 
   /** A service of the version as a value, as a YAML file would give it. */
@@ -86,46 +48,6 @@ export class TestProject {
     const file = join(this.folder, `${version}.yaml`);
     writeFileSync(file, stringify(this.service(version, environment)));
     return file;
-  }
-
-  rayshift(...args: string[]): Promise<Ran> {
-    return this.rayshiftWith({}, ...args);
-  }
-
-  rayshiftWith(environment: NodeJS.ProcessEnv, ...args: string[]): Promise<Ran> {
-    return this.run(process.execPath, [commandLine, ...args], this.folder, environment);
-  }
-
-  /** A driver that is not waited for. */
-  startRayshift(...args: string[]): ChildProcess {
-    return spawn(process.execPath, [commandLine, ...args], {
-      cwd: this.folder,
-      env: this.environment,
-      stdio: "ignore",
-    });
-  }
-
-  /** Pids of the updates of this project's drivers that run. */
-  engines(): number[] {
-    const mark = `--event-log\0${this.project.home}/`;
-    return existing("/proc")
-      .filter((name) => /^\d+$/.test(name) && commandOf(name).includes(mark))
-      .map(Number);
-  }
-
-  /** Whether an update holds the stack's lock. */
-  isLocked(): boolean {
-    const locks = join(this.project.home, "state", ".pulumi", "locks", "organization", this.project.name, "dev");
-    return existing(locks).length > 0;
-  }
-
-  /** The plain CLI, in the service's project. */
-  pulumi(...args: string[]): Promise<Ran> {
-    return this.pulumiIn(this.project.folder, ...args);
-  }
-
-  pulumiIn(folder: string, ...args: string[]): Promise<Ran> {
-    return this.run("pulumi", [...args, "--stack", "dev", "--non-interactive", "--color", "never"], folder);
   }
 
   directoryOf(part: string): string {
@@ -155,33 +77,6 @@ export class TestProject {
   async remove(versions: readonly string[]): Promise<void> {
     await this.rayshift("terminate");
     for (const version of versions) await endCluster(this.directoryOf(`cluster-${version}`), 0);
-    rmSync(this.folder, { recursive: true, force: true });
-  }
-
-  private run(command: string, args: string[], cwd: string, environment: NodeJS.ProcessEnv = {}): Promise<Ran> {
-    return new Promise((done) => {
-      execFile(
-        command,
-        args,
-        { cwd, env: { ...this.environment, ...environment }, maxBuffer: 1 << 26 },
-        (error, stdout, stderr) => done({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
-      );
-    });
-  }
-}
-
-function commandOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
-  } catch {
-    return "";
-  }
-}
-
-function existing(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
+    this.removeFolder();
   }
 }

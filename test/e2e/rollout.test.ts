@@ -8,8 +8,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { readCounts, readWeights } from "../../provider/local/haproxyAdmin";
 import { ask, Load } from "../../rollout/demo/load";
 import { deploy, plan, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../rollout/index";
+import { root } from "../setup/support";
 import { InvariantWatch } from "./invariants";
-import { replicas, root, TestProject, versionAnswering } from "./project";
+import { replicas, TestProject, versionAnswering } from "./project";
 
 const versions = ["v1", "v2", "v3", "v4"];
 const surge = 50;

@@ -54,7 +54,7 @@ describe("a service on Kubernetes", function () {
   });
   after(async () => {
     await project?.rayshift("terminate");
-    project?.remove();
+    project?.removeFolder();
     await gateway?.stop();
     await bed?.stop();
   });
@@ -108,7 +108,7 @@ describe("a service on Kubernetes", function () {
       gateway: { name: "none" },
     });
     const refused = await elsewhere.rayshift("deploy", "-f", elsewhere.serviceFile("v1"));
-    elsewhere.remove();
+    elsewhere.removeFolder();
     assert.equal(refused.code, 2, refused.stderr);
     assert.match(refused.stderr, /kubernetes\.namespace: "nowhere" does not exist; make it: kubectl create namespace/);
     assert.match(refused.stderr, /kubernetes\.gateway\.name: "none" is no Gateway/);
@@ -120,7 +120,7 @@ describe("a service on Kubernetes", function () {
     elsewhere.configure({ service: parse(readFileSync(elsewhere.serviceFile("v1"), "utf8")) });
     await elsewhere.pulumi("stack", "init");
     const preview = await elsewhere.pulumi("preview");
-    elsewhere.remove();
+    elsewhere.removeFolder();
     Object.assign(process.env, project.environment);
     assert.equal(preview.code, 0, preview.stdout + preview.stderr);
     assert.match(preview.stdout, /RayService +rayservice-v1 +create/);

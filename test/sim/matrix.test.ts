@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type Case, describeCase } from "../chaos/matrix";
-import { scenarios } from "../chaos/scenarios";
+import { assertEffectsOfAllParts, scenarios } from "../chaos/scenarios";
 import { casesOnFakes, runCase } from "./matrix";
 
 /** Every so many-th case runs here; all of them take twenty minutes (`npm run chaos -- --fake --matrix`). */
@@ -38,15 +38,7 @@ describe("a command that is broken off at any instant of the fakes", function ()
       }
     }
     const effects = new Set(cases.map(({ at }) => at.name));
-    for (const name of [
-      "write the stack's config",
-      "pulumi up",
-      "start a head",
-      "PUT Serve config",
-      "HAProxy command",
-    ]) {
-      assert.ok(effects.has(name), `${name} is not among ${[...effects].join(", ")}`);
-    }
+    assertEffectsOfAllParts(effects);
   });
 
   it("is finished by the same command, safe at every effect, with nothing left behind", async () => {
