@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
-import type { CheckFailure, OperationContext, ResourceType } from "../resource";
+import type { OperationContext, ResourceType } from "../resource";
 import type { RayServiceAddress } from "../serve/dashboard";
 import type { HttpRouteAddress } from "../serve/guards";
-import { assertReadyFor } from "../serve/readiness";
+import { assertReadyFor, proveReady } from "../serve/readiness";
+import { checkWeights } from "../serve/weights";
 import { type KubernetesObject, listObjects } from "./api";
 import { getRoute, serveServiceOf, sharesOf } from "./httpRoute";
 
@@ -39,33 +40,18 @@ export const readiness: ResourceType<ReadinessInputs, ReadinessInputs> = {
     return { changes: !isDeepStrictEqual(comparable(state), comparable(inputs)) };
   },
   async create(inputs, context) {
-    await prove(inputs, context);
+    await proveRising(inputs, context);
     return { id: context.name, state: withoutImmediate(inputs) };
   },
   read: async (_id, state) => state,
   async update(_id, _state, inputs, context) {
-    await prove(inputs, context);
+    await proveRising(inputs, context);
     return withoutImmediate(inputs);
   },
   delete: async () => {},
 };
 
-export function checkWeights(backends: readonly Partial<Backend>[] | undefined): CheckFailure[] {
-  const weights = (backends ?? []).map(({ weight }) => weight);
-  const failures: CheckFailure[] = weights
-    .filter((weight) => weight !== undefined && !(Number.isInteger(weight) && weight >= 0 && weight <= 100))
-    .map((weight) => ({ property: "backends", reason: `${weight} must be a whole number of percent from 0 to 100` }));
-  const sum = weights.reduce<number>((total, weight) => total + (weight ?? 0), 0);
-  if (weights.length > 0 && weights.every((weight) => weight !== undefined) && sum !== 100) {
-    failures.push({
-      property: "backends",
-      reason: `the weights sum to ${sum}, not to 100: change ${weights.join(" + ")}`,
-    });
-  }
-  return failures;
-}
-
-async function prove(
+async function proveRising(
   { route: address, backends, immediate }: ReadinessInputs,
   context: OperationContext,
 ): Promise<void> {
@@ -74,17 +60,10 @@ async function prove(
   const had = route === undefined ? {} : sharesOf(address, route);
   for (const { version, kubernetes, weight } of backends) {
     if (weight === 0 || weight <= (had[version]?.weight ?? 0)) continue;
-    context.progress(`version ${version}: is it ready for ${weight} % of the traffic?`);
-    try {
+    await proveReady(version, weight, context, async () => {
       await assertReadyFor({ kubernetes }, weight, context.signal);
       await answersSomewhere(address, version, context.signal);
-    } catch (error) {
-      context.signal.throwIfAborted();
-      throw new Error(
-        `version ${version} is not ready for ${weight} % of the traffic: ${(error as Error).message.replace(/\.$/, "")}. ` +
-          "The traffic was left as it was. See its cluster with: rayshift status",
-      );
-    }
+    });
   }
 }
 

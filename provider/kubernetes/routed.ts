@@ -3,11 +3,11 @@ import { isDeepStrictEqual } from "node:util";
 import type { OperationContext, ResourceType } from "../resource";
 import type { ApiServerAddress } from "../serve/dashboard";
 import type { HttpRouteAddress } from "../serve/guards";
+import { checkWeights } from "../serve/weights";
 import { getObject } from "./api";
 import { checkSeconds } from "./cluster";
 import { addressProbe, type Gateway, type Probe, podProbes } from "./dataPlane";
 import { getRoute, nameOf, notAccepted, requireRoute, sharesOf } from "./httpRoute";
-import { checkWeights } from "./readiness";
 
 export interface GatewayAddress extends ApiServerAddress {
   name: string;

@@ -1,4 +1,5 @@
 import { type CheckFailure, type OperationContext, PartialFailure, type ResourceType } from "../resource";
+import { checkWeights } from "../serve/weights";
 import { readServers } from "./haproxyAdmin";
 import { haproxyFiles, PINNED, TRAFFIC, tokenDigest } from "./haproxyConfig";
 import {
@@ -216,7 +217,7 @@ function check(inputs: Partial<LoadBalancerInputs>): CheckFailure[] {
 
 function checkBackends(backends: readonly Partial<Backend>[]): CheckFailure[] {
   const failures: CheckFailure[] = [];
-  for (const [index, { version, address, weight }] of backends.entries()) {
+  for (const [index, { version, address }] of backends.entries()) {
     const at = (name: string) => `backends[${index}].${name}`;
     if (version !== undefined && !/^[\w.-]+$/.test(version)) {
       failures.push({ property: at("version"), reason: `"${version}" must be of letters, digits and _ . -` });
@@ -227,19 +228,8 @@ function checkBackends(backends: readonly Partial<Backend>[]): CheckFailure[] {
     if (address !== undefined && !/^\d+\.\d+\.\d+\.\d+:\d+$/.test(address)) {
       failures.push({ property: at("address"), reason: `"${address}" must be an IPv4 address and a port, host:port` });
     }
-    if (weight !== undefined && !(Number.isInteger(weight) && weight >= 0 && weight <= 100)) {
-      failures.push({ property: at("weight"), reason: `${weight} must be a whole number of percent from 0 to 100` });
-    }
   }
-  const weights = backends.map(({ weight }) => weight);
-  const sum = weights.reduce<number>((total, weight) => total + (weight ?? 0), 0);
-  if (sum !== 100 && weights.every((weight) => weight !== undefined)) {
-    failures.push({
-      property: "backends",
-      reason: `the weights sum to ${sum}, not to 100: change ${weights.join(" + ")}`,
-    });
-  }
-  return failures;
+  return [...failures, ...checkWeights(backends)];
 }
 
 function stateOf(inputs: LoadBalancerInputs, port: number): LoadBalancerState {

@@ -2,6 +2,7 @@ import { get } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OperationContext } from "../resource";
 import type { DashboardEndpoint } from "../serve/dashboard";
+import { proveReady } from "../serve/readiness";
 import { expectAnswer, prepareEntries, readEntries, readServers, type ServerReport, tell } from "./haproxyAdmin";
 import {
   accessEntries,
@@ -88,7 +89,7 @@ export async function shift(
   try {
     const joining = await joinServers(files.adminSocket, wanted.backends, before, added);
     await waitForHealth(files.adminSocket, joining, context, patience.healthMs);
-    limits = await proveReady(wanted.backends, before, context, assertReady);
+    limits = await proveRising(wanted.backends, before, context, assertReady);
     context.signal.throwIfAborted();
   } catch (error) {
     const now = await readServers(files.adminSocket);
@@ -154,7 +155,7 @@ const weightCommand = (version: string, weight: number) => `set server ${TRAFFIC
  *
  * @returns the limits of those that said how much they work on at a time, by version
  */
-async function proveReady(
+async function proveRising(
   backends: readonly Backend[],
   before: readonly ServerReport[],
   context: OperationContext,
@@ -180,17 +181,9 @@ export async function requireReady(
   context: OperationContext,
   assertReady: AssertReady,
 ): Promise<number | undefined> {
-  context.progress(`version ${backend.version}: is it ready for ${backend.weight} % of the traffic?`);
-  try {
-    const slots = await assertReady(backend, backend.weight, context.signal);
-    return slots === undefined ? undefined : limitFor(slots);
-  } catch (error) {
-    context.signal.throwIfAborted();
-    throw new Error(
-      `version ${backend.version} is not ready for ${backend.weight} % of the traffic: ${(error as Error).message.replace(/\.$/, "")}. ` +
-        "The traffic was left as it was. See its cluster with: rayshift status",
-    );
-  }
+  const { version, weight } = backend;
+  const slots = await proveReady(version, weight, context, () => assertReady(backend, weight, context.signal));
+  return slots === undefined ? undefined : limitFor(slots);
 }
 
 async function requireHealthz({ version, address }: Backend, signal: AbortSignal): Promise<void> {

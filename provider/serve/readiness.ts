@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { rayReplicas, roundedUpReplicas } from "../../rollout/replicas";
+import type { OperationContext } from "../resource";
 import { type DashboardAddress, DashboardUnreachable, getApplications, placeOf } from "./dashboard";
 import { type DeploymentObservation, deploymentsOf, isEmpty, type Observation } from "./observation";
 
@@ -25,6 +26,30 @@ export async function assertReadyFor(
     `the cluster at ${placeOf(address)} cannot take ${trafficPercent}% of the traffic: ${problems.join("; ")}. ` +
       "No weight was changed. Raise its capacity, or wait until its replicas run.",
   );
+}
+
+/**
+ * Asks by `proof` whether a version can take this much traffic, before any of it moves.
+ *
+ * @throws the proof's reason, saying that nothing moved
+ */
+export async function proveReady<T>(
+  version: string,
+  trafficPercent: number,
+  { progress, signal }: Pick<OperationContext, "progress" | "signal">,
+  proof: () => Promise<T>,
+): Promise<T> {
+  progress(`version ${version}: is it ready for ${trafficPercent} % of the traffic?`);
+  try {
+    return await proof();
+  } catch (error) {
+    signal.throwIfAborted();
+    const reason = (error as Error).message.replace(/\.$/, "");
+    throw new Error(
+      `version ${version} is not ready for ${trafficPercent} % of the traffic: ${reason}. ` +
+        "The traffic was left as it was. See its cluster with: rayshift status",
+    );
+  }
 }
 
 /** Requests that all replicas of all deployments work on at a time at 100 %: an upper bound for those from outside. */
