@@ -2,15 +2,15 @@ import { place, refuseRejected } from "../components/placement";
 import { deadlineOf, type RejectedVersion } from "../components/record";
 import { type ConfiguredWaypoint, parseStackConfig } from "../components/stackConfig";
 import { preflight } from "../components/targets";
-import { deployedOutputs, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
+import { type Rollout, walkTo } from "./drive";
 import { Refused, RolledBack } from "./errors";
 import type { Outcome } from "./events";
 import { changesInPlace } from "./inPlace";
-import { canaryServes, inspect, primaryServes } from "./inspect";
-import { primaryOnly } from "./plan";
-import { configOf, giveUp, goBack } from "./return";
+import { keepPrimary, promoteCanary, repairBefore, settleAt } from "./repair";
+import { giveUp, goBack } from "./return";
 import { type Deployed, driving, isDeployed, type Session, type SessionOptions } from "./session";
 import { configFor, readWanted, type Wanted, type WantedOptions } from "./wanted";
+import { deployedOutputs } from "./watchedUpdate";
 
 export interface DeployOptions extends SessionOptions, WantedOptions {
   /** Rolls out a version again that was rejected as it is. */
@@ -90,7 +90,7 @@ async function change(
   refuse(deployed, wanted, retry);
   if (wanted.config.inPlace === true) return updateInPlace(session, deployed, wanted);
   if (canary !== undefined && digest !== canary.digest) {
-    if (digest !== primary.digest && (await promoted(session, deployed, surge))) {
+    if (digest !== primary.digest && (await promoteCanary(session, deployed, surge))) {
       return change(session, await deployedOutputs(session), wanted, [], retry);
     }
     await goBack(session, deployed, surge);
@@ -102,7 +102,7 @@ async function change(
     await goBack(session, deployed, surge);
     return change(session, await deployedOutputs(session), wanted, [], retry);
   }
-  if (digest === primary.digest) return keep(session, deployed, wanted, clusters);
+  if (digest === primary.digest) return keepPrimary(session, deployed, wanted, clusters);
   return rollOut(session, deployed, wanted, canary === undefined && clusters.length > 1);
 }
 
@@ -116,30 +116,6 @@ function unfinishedRejection(
   if (canary !== undefined) return canary.digest === digest ? pending : undefined;
   // The record forgets a canary before its cluster has ended.
   return clusters.length > 1 ? (pending ?? rejected.find((each) => each.digest === digest)) : undefined;
-}
-
-/**
- * Before a third version: where the primary does not serve and the canary does, the canary gets in charge, because nothing
- * could go back to that primary. False when that is not so, and nothing was changed.
- */
-async function promoted(session: Session, deployed: Deployed, surge: number | undefined): Promise<boolean> {
-  const { primary, canary, startedAt, deadline } = deployed.rollout;
-  const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
-  if (canary === undefined || primaryServes(seen) || !canaryServes(seen)) return false;
-  const now = new Date().toISOString();
-  session.config.edit({ ...configOf(canary), rejected: undefined });
-  const end = await walkTo(session, deployed, {
-    versions: { primary: primary.name, canary: canary.name },
-    digest: canary.digest,
-    goal: { kind: "split", traffic: 100, surge },
-    startedAt: startedAt ?? now,
-    deadline: deadline ?? now,
-    withdrawal: "never",
-  });
-  if (end.kind !== "arrived") return false;
-  session.config.edit({ waypoint: undefined });
-  await settleAt(session, deployed, `${canary.name} completes, ${primary.name} ends`);
-  return true;
 }
 
 /** Clusters of the stack that are neither the primary's nor the wanted version's. */
@@ -162,23 +138,6 @@ export function refuse({ rollout }: Deployed, { source, version, config }: Wante
     (running) => running?.name === version.name && running.digest !== version.digest,
   );
   if (reused || config.inPlace === true) place(config, version, rollout, new Date());
-}
-
-/** The version that runs already: only what is missing or left over is put right. */
-async function keep(session: Session, deployed: Deployed, wanted: Wanted, clusters: string[]): Promise<Outcome> {
-  const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
-  session.config.edit({ ...configFor(wanted), canaryPercent: undefined });
-  const faults = [
-    ...seen.gone.map((part) => `${part} is gone`),
-    ...(seen.at.canaryTraffic === 0 && !seen.drifted ? [] : ["requests go elsewhere"]),
-    ...seen.strange.map((version) => `the load balancer still has ${version}`),
-    ...(seen.unhealthy.primary === undefined ? [] : [seen.unhealthy.primary]),
-    ...(seen.at.primaryCapacity === 100 ? [] : [`its capacity is ${seen.at.primaryCapacity}%`]),
-    ...(clusters.length > 1 ? ["an interrupted rollout left a cluster"] : []),
-  ];
-  if (faults.length === 0) return "unchanged";
-  await settleAt(session, deployed, `repair: ${faults.join(", ")}`, true);
-  return "deployed";
 }
 
 async function updateInPlace(session: Session, deployed: Deployed, wanted: Wanted): Promise<Outcome> {
@@ -227,31 +186,4 @@ async function rollOut(session: Session, deployed: Deployed, wanted: Wanted, lef
 function begunUpdate({ config }: Session, { rollout }: Deployed, { version }: Wanted): ConfiguredWaypoint | undefined {
   const { waypoint } = parseStackConfig(config.read());
   return waypoint?.canary === version.name && waypoint.primary === rollout.primary.name ? waypoint : undefined;
-}
-
-/**
- * A rollout can go on without the primary's cluster, or without the load balancer, and makes either again. Without both it
- * cannot: the load balancer starts with a version that serves.
- */
-async function repairBefore(session: Session, deployed: Deployed): Promise<void> {
-  const { primary, canary } = deployed.rollout;
-  if (canary !== undefined) return;
-  const { gone } = await inspect(deployed.rollout, deployed.targets, session.signal);
-  if (gone.length < 2) return;
-  session.config.edit({ ...configOf(primary), waypoint: undefined });
-  await settleAt(session, deployed, `repair: ${gone.join(" and ")} gone`, true);
-}
-
-/** The update after which one version runs alone, and where it then stands. */
-async function settleAt(
-  session: Session,
-  before: Deployed | undefined,
-  message: string,
-  refresh = false,
-): Promise<void> {
-  const began = Date.now();
-  await watchedUpdate(session, before, { message, endWhenUnhealthy: false, refresh });
-  if (refresh) await session.stack.settle(session.signal);
-  const { rollout, targets } = await deployedOutputs(session);
-  reportReached(session, primaryOnly, await inspect(rollout, targets, session.signal), began);
 }

@@ -1,10 +1,7 @@
 import { waypointOf } from "../components/placement";
-import type { PlacedVersion, RolloutRecord } from "../components/record";
+import type { RolloutRecord } from "../components/record";
 import type { ConfiguredWaypoint } from "../components/stackConfig";
-import type { ClusterAddress } from "../components/target";
-import type { DashboardAddress } from "../provider/serve/dashboard";
-import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
-import type { RolloutEvent } from "./events";
+import { EngineEnded, UpdateFailed } from "./errors";
 import { type Inspection, inspect, primaryServes } from "./inspect";
 import {
   canReachInOneUpdate,
@@ -18,9 +15,9 @@ import {
   primaryOnly,
   type Waypoint,
 } from "./plan";
-import type { EngineEvent } from "./pulumi";
-import { type Deployed, isDeployed, type Session } from "./session";
-import { type Interruption, watch } from "./watch";
+import type { Deployed, Session } from "./session";
+import type { Interruption } from "./watch";
+import { deployedOutputs, reportReached, watchedUpdate } from "./watchedUpdate";
 import { mayWithdraw, type Withdrawal, withdrawTraffic } from "./withdraw";
 
 /** The two versions of a rollout, by name. */
@@ -180,163 +177,3 @@ async function recordedAfter(
   };
   return { ...before, rollout: record };
 }
-
-/** The outputs of a stack that has a service. */
-export async function deployedOutputs({ stack, signal }: Session): Promise<Deployed> {
-  const outputs = await stack.outputs(signal);
-  if (!isDeployed(outputs)) throw new UpdateFailed("the update is done but the stack has no record of the service");
-  return outputs;
-}
-
-export interface WatchedUpdate {
-  message: string;
-  /** Where the service stands when the update is done. */
-  waypoint?: Waypoint | undefined;
-  /** Version whose failure to start is its own and not the update's. */
-  canary?: string | undefined;
-  deadline?: string | undefined;
-  endWhenUnhealthy: boolean;
-  /** Whether an unhealthy canary loses its traffic before the update has ended; never when absent. */
-  withdrawal?: Withdrawal;
-  refresh?: boolean;
-}
-
-/**
- * One update, given up when the canary becomes unhealthy or the deadline passes. Resolves with that reason, or with
- * undefined when the update is done; throws when it failed for another reason.
- */
-export async function watchedUpdate(
-  session: Session,
-  before: Deployed | undefined,
-  update: WatchedUpdate,
-): Promise<Interruption | undefined> {
-  const { emit, stack, signal } = session;
-  session.assertDriving();
-  emit({ event: "update", message: update.message, ...(update.waypoint ? { waypoint: update.waypoint } : {}) });
-  // A canary that this update makes is in no record yet; it is watched from the moment its cluster runs.
-  let visible = before;
-  const { withdrawal = "never" } = update;
-  let last: Inspection | undefined;
-  const given = new AbortController();
-  const over = new AbortController();
-  const report = statusReporter(emit);
-  const watching =
-    before === undefined
-      ? Promise.resolve(undefined)
-      : watch(
-          {
-            look: (looking) => {
-              const { rollout, targets } = visible ?? before;
-              return inspect(rollout, targets, looking);
-            },
-            onLook: (seen) => {
-              last = seen;
-              report(seen);
-              session.assertDriving();
-            },
-            deadline: update.deadline,
-            endWhenUnhealthy: update.endWhenUnhealthy,
-          },
-          AbortSignal.any([over.signal, signal]),
-        ).then(async (reason) => {
-          // Not where the update itself is about to take from the primary what this needs.
-          const whole = withdrawal === "always" || update.waypoint?.primaryCapacity === 100;
-          if (reason?.kind === "unhealthy" && last !== undefined && whole && mayWithdraw(withdrawal, last))
-            await withdrawTraffic(visible ?? before);
-          if (reason !== undefined) given.abort(new Error(reason.reason));
-          return reason;
-        });
-  // A lock that was taken away ends the update as well; the reason is thrown when that has ended.
-  watching.catch((error: unknown) => given.abort(error));
-
-  const failed = new Set<string>();
-  const follow = followEngine(emit, failed);
-  try {
-    await stack.update({
-      message: update.message,
-      refresh: update.refresh ?? false,
-      onEvent: (event) => {
-        follow(event);
-        if (visible !== undefined) visible = withNewCanary(visible, update, event);
-      },
-      signal: AbortSignal.any([given.signal, signal]),
-    });
-    session.changed = true;
-  } catch (error) {
-    session.changed ||= !(error instanceof StackLocked);
-    over.abort();
-    const interruption = await watching;
-    signal.throwIfAborted();
-    if (interruption !== undefined) return interruption;
-    const ownFault = error instanceof StackLocked || error instanceof EngineEnded;
-    if (update.endWhenUnhealthy && !ownFault && visible !== undefined) {
-      const canaryFailed = update.canary !== undefined && [...failed].some((name) => isPartOf(name, update.canary!));
-      // It may have failed faster than the watch looks, at what the load balancer asks of a version.
-      const seen = await inspect(visible.rollout, visible.targets, signal);
-      const reason = canaryFailed ? (error as Error).message : seen.unhealthy.canary;
-      if (reason !== undefined && mayWithdraw(withdrawal, seen)) await withdrawTraffic(visible);
-      if (reason !== undefined) return { kind: "unhealthy", reason };
-    }
-    throw error;
-  }
-  over.abort();
-  return watching;
-}
-
-export function reportReached({ emit }: Session, waypoint: Waypoint, seen: Inspection, began: number): void {
-  const { primary, canary } = seen;
-  emit({ event: "reached", waypoint, seconds: (Date.now() - began) / 1000, primary, ...(canary ? { canary } : {}) });
-}
-
-/** What is known of the service, with the canary whose cluster has just come to run. */
-function withNewCanary(
-  known: Deployed,
-  { canary: version, waypoint }: WatchedUpdate,
-  { resOutputsEvent }: EngineEvent,
-): Deployed {
-  const { urn = "", type = "", new: made } = resOutputsEvent?.metadata ?? {};
-  const outputs = made?.outputs as Partial<DashboardAddress> | undefined;
-  if (version === undefined || known.rollout.canary !== undefined || !type.endsWith(":Cluster")) return known;
-  if (outputs?.dashboardUrl === undefined && outputs?.kubernetes === undefined) return known;
-  if (!isPartOf(nameOf(urn), version)) return known;
-  const cluster = nameOf(urn).replace(/^cluster-/, "");
-  const canary: PlacedVersion = {
-    ...known.rollout.primary,
-    name: version,
-    cluster,
-    capacity: waypoint?.canaryCapacity ?? null,
-    traffic: 0,
-  };
-  const clusters = { ...known.targets.clusters, [cluster]: outputs as ClusterAddress };
-  return { ...known, rollout: { ...known.rollout, canary }, targets: { ...known.targets, clusters } };
-}
-
-/** Whether a resource is of the version's cluster, which has a number after its name when the name was taken. */
-function isPartOf(resource: string, version: string): boolean {
-  return [`-${version}`, `-${version}-2`].some((ending) => resource.endsWith(ending));
-}
-
-/** Reports a status when it differs from the last one. */
-function statusReporter(emit: Session["emit"]): (seen: Inspection) => void {
-  let last = "";
-  return ({ primary, canary }) => {
-    const event: RolloutEvent = { event: "status", primary, ...(canary ? { canary } : {}) };
-    const text = JSON.stringify(event);
-    if (text !== last) emit(event);
-    last = text;
-  };
-}
-
-/** Passes on what resources report while they wait, and notes the resources that failed. */
-function followEngine(emit: Session["emit"], failed: Set<string>): (event: EngineEvent) => void {
-  let last = "";
-  return ({ diagnosticEvent: said, resOpFailedEvent: failure }) => {
-    if (failure !== undefined) failed.add(nameOf(failure.metadata.urn));
-    if (said?.urn === undefined || said.urn === "" || !["info", "info#err", "warning"].includes(said.severity)) return;
-    const message = said.message.trim();
-    if (message !== "" && message !== last) emit({ event: "progress", resource: nameOf(said.urn), message });
-    last = message;
-  };
-}
-
-const nameOf = (urn: string) => urn.split("::").at(-1) ?? urn;

@@ -1,11 +1,12 @@
 import { waypointOf } from "../components/placement";
 import type { PlacedVersion, RejectedVersion } from "../components/record";
-import { deployedOutputs, elsewhere, type Rollout, reportReached, walkTo, watchedUpdate } from "./drive";
+import { elsewhere, type Rollout, walkTo } from "./drive";
 import { DeadlinePassed, RolledBack, UpdateFailed } from "./errors";
 import { inspect, primaryServes } from "./inspect";
 import { equal, primaryOnly, type Waypoint } from "./plan";
 import { type Deployed, isDeployed, type Session } from "./session";
 import type { Interruption } from "./watch";
+import { deployedOutputs, reportReached, watchedUpdate } from "./watchedUpdate";
 
 export interface GivingUp {
   /** Off: the rollout is held where it is. */

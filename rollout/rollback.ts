@@ -1,9 +1,9 @@
 import { parseRolloutFlags } from "../components/stackConfig";
 import type { CommandResult } from "./deploy";
-import { deployedOutputs } from "./drive";
 import { Refused } from "./errors";
 import { goBack } from "./return";
 import { driving, isDeployed, type SessionOptions } from "./session";
+import { deployedOutputs } from "./watchedUpdate";
 
 export interface RollbackOptions extends SessionOptions {
   /** Whole percent, 1 to 100, from here on; the rollout's own when absent. */

@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { ConfigFile } from "../configFile";
-import { deployedOutputs } from "../drive";
 import {
   deploy,
   type OnEvent,
@@ -13,6 +12,7 @@ import {
 } from "../index";
 import { openProject, packageRoot } from "../project";
 import { openSession } from "../session";
+import { deployedOutputs } from "../watchedUpdate";
 import { versionIn } from "./counts";
 import { ask, type Endpoint, Load } from "./load";
 import { limitsUnder } from "./peaks";
