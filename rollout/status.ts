@@ -1,5 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Phase } from "../components/record";
+import type { ConfiguredWaypoint } from "../components/stackConfig";
+import type { ConfigFile } from "./configFile";
 import { UpdateFailed } from "./errors";
 import type { ClusterStatus } from "./events";
 import { inspect } from "./inspect";
@@ -26,7 +28,7 @@ export interface ServiceStatus {
 
 /** Asks Ray and the load balancer; changes nothing and needs no lock. */
 export async function status(options: SessionOptions): Promise<ServiceStatus> {
-  const { stack, signal } = await openSession(options);
+  const { stack, config, signal } = await openSession(options);
   const outputs = await stack.outputs(signal);
   if (!isDeployed(outputs)) return { state: "TERMINATED", problems: [] };
   const { rollout, targets, url } = outputs;
@@ -38,16 +40,30 @@ export async function status(options: SessionOptions): Promise<ServiceStatus> {
     ...(seen.unhealthy.canary === undefined ? [] : [`${seen.canary?.version}: ${seen.unhealthy.canary}`]),
   ];
   const { startedAt, deadline, surge } = rollout;
+  const begun = rollout.canary === undefined ? begunIn(config) : undefined;
+  const canary = seen.canary ?? begun?.canary;
   return {
-    state: problems.length > 0 ? "UNHEALTHY" : rollout.phase,
+    state: problems.length > 0 ? "UNHEALTHY" : (begun?.phase ?? rollout.phase),
     service: rollout.primary.spec.name,
     ...(url === undefined ? {} : { url }),
     primary: seen.primary,
-    ...(seen.canary ? { canary: seen.canary } : {}),
+    ...(canary ? { canary } : {}),
     ...(rollout.canary && startedAt ? { startedAt } : {}),
     ...(rollout.canary && deadline ? { deadline } : {}),
     ...(surge === undefined ? {} : { surge }),
     problems,
+  };
+}
+
+/** The canary of a first update that has not ended: the record does not know it yet, the config does. */
+function begunIn(config: ConfigFile): { phase: Phase; canary: ClusterStatus } | undefined {
+  const text = config.read().waypoint;
+  if (text === undefined) return undefined;
+  const { canary: version, canaryCapacity: capacity, direction } = JSON.parse(text) as ConfiguredWaypoint;
+  const waitsFor = "its first update has not ended; if no command runs, `rayshift deploy` goes on";
+  return {
+    phase: direction === "back" ? "ROLLING_BACK" : "ROLLING_OUT",
+    canary: { version, capacity, traffic: null, replicas: null, workers: null, waitsFor },
   };
 }
 

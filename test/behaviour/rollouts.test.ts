@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { status } from "../../rollout/index";
+import { type ServiceStatus, status } from "../../rollout/index";
 import { Scenario } from "./scenario";
 
 describe("A rollout", function () {
@@ -26,7 +26,16 @@ describe("A rollout", function () {
   });
 
   it("is held at 0% with a healthy canary that only its header reaches", async () => {
-    const { outcome } = await service.deploy("v3", { canaryPercent: 0, maxSurgePercent: 50 });
+    let during: Promise<ServiceStatus> | undefined;
+    const { outcome } = await service.deploy("v3", {
+      canaryPercent: 0,
+      maxSurgePercent: 50,
+      onEvent: ({ event }) => {
+        if (event === "update") during ??= status({ folder: service.folder });
+      },
+    });
+    const { state, primary, canary } = (await during)!;
+    assert.deepEqual([state, primary?.version, canary?.version, canary?.traffic], ["ROLLING_OUT", "v2", "v3", null]);
     assert.equal(outcome, "held");
     assert.deepEqual(service.reached, ["100 1 0"]);
     const by = (value: string) => service.answering({ "X-ANYSCALE-VERSION": value });
