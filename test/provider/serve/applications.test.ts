@@ -171,8 +171,9 @@ describe("Serve applications on a cluster", function () {
       const { replicaIds, gracefulShutdownTimeout } = await observe("Slow");
       assert.equal(gracefulShutdownTimeout, 60);
       const { port } = state.config.http_options as { port: number };
+      const headers = { authorization: `Bearer ${ray.queryToken}` };
       const streams = Array.from({ length: 4 }, async () =>
-        (await fetch(`http://127.0.0.1:${port}/?seconds=26`)).text(),
+        (await fetch(`http://127.0.0.1:${port}/?seconds=26`, { headers })).text(),
       );
       await sleep(1000);
       state = await update(state, inputs(slow(), { capacity: 50, drainTimeoutSeconds: 60 }));

@@ -7,16 +7,22 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { ApplicationConfig, ServeConfig } from "../../../provider/serve/config";
 import { type DashboardEndpoint, getApplications } from "../../../provider/serve/dashboard";
+import { packageRoot } from "../../../rollout/project";
 
 /** A plain one-node Ray with 4 logical CPUs, on which Serve was not started. */
 export interface TestRay extends Required<Omit<DashboardEndpoint, "kubernetes">> {
   /** A directory of the tests, gone with the Ray. */
   directory: string;
+  /** File of the tokens that its proxy asks for, a line each. */
+  queryTokensFile: string;
+  /** The one that is in it. */
+  queryToken: string;
   /** A Serve config with the ports of this Ray. */
   config(...applications: ApplicationConfig[]): ServeConfig;
 }
 
-const APPS = join(__dirname, "../../../../test/provider/serve/apps");
+const APPS = join(packageRoot, "test/provider/serve/apps");
+const INGRESS = join(packageRoot, "provider/serve/python");
 const MARK = "RAYSHIFT_TEST_RAY";
 
 let running: Promise<{ ray: TestRay; stop(): Promise<void> }> | undefined;
@@ -48,6 +54,9 @@ async function startRay(): Promise<{ ray: TestRay; stop(): Promise<void> }> {
   const directory = await mkdtemp(join(tmpdir(), "rs-"));
   const dashboardTokenFile = join(directory, "token");
   await writeFile(dashboardTokenFile, randomBytes(24).toString("hex"), { mode: 0o600 });
+  const queryToken = randomBytes(24).toString("hex");
+  const queryTokensFile = join(directory, "query-tokens");
+  await writeFile(queryTokensFile, queryToken, { mode: 0o600 });
   const [gcs, dashboard, client, agent, http, grpc] = await Promise.all(Array.from({ length: 6 }, freePort));
   const options = {
     port: gcs,
@@ -69,7 +78,9 @@ async function startRay(): Promise<{ ray: TestRay; stop(): Promise<void> }> {
     env: {
       ...process.env,
       [MARK]: directory,
-      PYTHONPATH: APPS,
+      PYTHONPATH: `${APPS}:${INGRESS}`,
+      RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH: "rayshift_ingress.middlewares",
+      RAYSHIFT_QUERY_TOKENS: queryTokensFile,
       PYTHONDONTWRITEBYTECODE: "1",
       RAY_AUTH_MODE: "token",
       RAY_AUTH_TOKEN_PATH: dashboardTokenFile,
@@ -95,7 +106,7 @@ async function startRay(): Promise<{ ray: TestRay; stop(): Promise<void> }> {
     grpc_options: { port: grpc as number },
     applications,
   });
-  return { ray: { ...address, directory, config }, stop };
+  return { ray: { ...address, directory, queryTokensFile, queryToken, config }, stop };
 }
 
 async function answering(address: DashboardEndpoint, head: ChildProcess): Promise<void> {

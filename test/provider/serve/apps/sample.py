@@ -61,6 +61,14 @@ class Slow:
             await asyncio.sleep(1)
 
 
+@serve.deployment(ray_actor_options=SMALL)
+class Headers:
+    """The names of the headers that a replica sees."""
+
+    async def __call__(self, request):
+        return sorted(request.headers.keys())
+
+
 @serve.deployment(num_replicas=2, ray_actor_options={"num_cpus": 5})
 class Greedy:
     async def __call__(self, request):
@@ -72,4 +80,5 @@ scaling = Scaling.bind()
 both = Front.bind(Model.bind())
 fragile = Fragile.bind()
 slow = Slow.bind()
+headers = Headers.bind()
 greedy = Greedy.bind()
