@@ -1,10 +1,12 @@
 import { CustomResource } from "@pulumi/kubernetes/apiextensions/customResource";
+import { ConfigMap } from "@pulumi/kubernetes/core/v1/configMap";
 import { PodDisruptionBudget } from "@pulumi/kubernetes/policy/v1/podDisruptionBudget";
 import * as pulumi from "@pulumi/pulumi";
 import type { RayServiceDashboard } from "../../provider/serve/dashboard";
 import type { HttpRouteAddress } from "../../provider/serve/guards";
 import type { PlacedVersion } from "../record";
 import type { ClusterAddress, ClusterComponent, TargetSettings } from "../target";
+import { asksItself, ingressCode } from "./ingress";
 import { rayServiceName } from "./names";
 import { headBudget } from "./policies";
 import { ports, rayService } from "./rayService";
@@ -31,20 +33,19 @@ export class KubernetesCluster extends pulumi.ComponentResource implements Clust
     const { service, stack, settings, times, version, route, provider } = args;
     const { kubeconfig, context, namespace } = settings;
     const own = rayServiceName(service, version.cluster);
-    const { metadata, ...manifest } = rayService({
-      name: own,
-      stack,
-      spec: version.spec,
-      settings,
-      idleTimeoutSeconds: times.idleTimeoutSeconds,
-    });
+    const described = { name: own, stack, spec: version.spec, settings };
+    const { metadata, ...manifest } = rayService({ ...described, idleTimeoutSeconds: times.idleTimeoutSeconds });
+    // A version is immutable, and so is its cluster: settings of the stack, and newer code, are for the clusters to come.
+    const lasting = { parent: this, provider, ignoreChanges: ["spec", "data"] };
+    const needed = asksItself(described)
+      ? [new ConfigMap(`ingress-${version.cluster}`, ingressCode(described), lasting)]
+      : [];
     // Its pods are gone, and their GPUs free, when its deletion is done.
     const annotations = { "pulumi.com/deletionPropagationPolicy": "foreground" };
     const made = new CustomResource(
       `rayservice-${version.cluster}`,
       { ...manifest, metadata: { ...metadata, annotations } },
-      // A version is immutable, and so is its cluster: settings of the stack are for the clusters to come.
-      { parent: this, provider, ignoreChanges: ["spec"] },
+      { ...lasting, dependsOn: needed },
     );
     const uid = made.metadata.apply((live) => live?.uid ?? "");
     const { metadata: ofBudget, ...budget } = headBudget(own, args);

@@ -38,8 +38,10 @@ export class KubernetesLoadBalancer extends pulumi.ComponentResource implements 
     if (queryAuthToken !== undefined) {
       const data = pulumi.output(queryAuthToken).apply(tokenData);
       const secret = new Secret("query-token-secret", { ...tokenSecret(args), data }, own);
-      // Before the route, or it would be open for a moment.
-      gates.push(new CustomResource("security-policy", securityPolicy(args), { ...own, dependsOn: [secret] }));
+      // Before the route, or it would be open for a moment. Other gateways cannot ask: the pods do.
+      if (settings.gateway.implementation === "envoy") {
+        gates.push(new CustomResource("security-policy", securityPolicy(args), { ...own, dependsOn: [secret] }));
+      }
     }
     const ready = new Readiness(
       "readiness",

@@ -22,7 +22,7 @@ const GATEWAY_API: Group = {
 const ENVOY: Group = {
   path: "/apis/gateway.envoyproxy.io/v1alpha1",
   what: "has no Envoy Gateway (gateway.envoyproxy.io/v1alpha1)",
-  remedy: "install it, or set `gateway.implementation` to other and `query_auth_token_enabled` to false",
+  remedy: "install it, or set `gateway.implementation` to other",
 };
 
 /**

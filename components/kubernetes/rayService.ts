@@ -1,5 +1,6 @@
 import { resourcesOf } from "../instanceTypes";
 import type { ServiceSpec, WorkerGroup } from "../serviceSpec";
+import { asksItself, ingressOfPod } from "./ingress";
 import { groupName, labelsOf } from "./names";
 import type { KubernetesSettings } from "./settings";
 
@@ -31,12 +32,13 @@ const gpuToleration = { key: "nvidia.com/gpu", operator: "Exists", effect: "NoSc
  */
 export function rayService({ name, stack, spec, settings, idleTimeoutSeconds }: RayServiceArgs) {
   const version = rayVersionOf(spec, settings);
-  const labels = labelsOf(spec.name, stack, name);
+  const ingress = asksItself({ spec, settings }) ? ingressOfPod({ name, spec }) : undefined;
+  const pods: OfAllPods = { spec, settings, labels: labelsOf(spec.name, stack, name), ingress };
   const idleSeconds = Math.ceil(idleTimeoutSeconds);
   return {
     apiVersion: "ray.io/v1",
     kind: "RayService",
-    metadata: { name, namespace: settings.namespace, labels },
+    metadata: { name, namespace: settings.namespace, labels: pods.labels },
     spec: {
       upgradeStrategy: { type: "None" },
       rayClusterConfig: withoutUndefined({
@@ -45,10 +47,8 @@ export function rayService({ name, stack, spec, settings, idleTimeoutSeconds }: 
         autoscalerOptions: { version: "v2", upscalingMode: "Default", idleTimeoutSeconds: idleSeconds },
         authOptions: hasTokens(version) ? { mode: "token" } : undefined,
         gcsFaultToleranceOptions: faultTolerance(spec, settings),
-        headGroupSpec: head(spec, settings, labels),
-        workerGroupSpecs: spec.compute_config.worker_nodes.map((group) =>
-          worker(group, spec, settings, labels, idleSeconds),
-        ),
+        headGroupSpec: head(pods),
+        workerGroupSpecs: spec.compute_config.worker_nodes.map((group) => worker(group, pods, idleSeconds)),
       }),
     },
   };
@@ -69,7 +69,8 @@ function imageOf(spec: ServiceSpec, settings: Pick<KubernetesSettings, "image">)
   return spec.image_uri ?? settings.image ?? "";
 }
 
-function head(spec: ServiceSpec, settings: KubernetesSettings, labels: Record<string, string>) {
+function head(pods: OfAllPods) {
+  const { spec, settings } = pods;
   const { head_node: node, worker_nodes: groups } = spec.compute_config;
   const described = node?.instance_type !== undefined || node?.resources !== undefined;
   const has = described ? resourcesOf(node) : { ...HEAD, gpus: 0, resources: {} };
@@ -91,20 +92,13 @@ function head(spec: ServiceSpec, settings: KubernetesSettings, labels: Record<st
         resources: containerResources(has, node?.instance_type !== undefined),
       },
       pod: placement(settings, node?.instance_type, has.gpus),
-      spec,
-      settings,
-      labels,
+      ...pods,
     }),
   };
 }
 
-function worker(
-  group: WorkerGroup,
-  spec: ServiceSpec,
-  settings: KubernetesSettings,
-  labels: Record<string, string>,
-  idleTimeoutSeconds: number,
-) {
+function worker(group: WorkerGroup, pods: OfAllPods, idleTimeoutSeconds: number) {
+  const { spec, settings } = pods;
   const has = resourcesOf(group);
   return {
     groupName: groupName(group.name),
@@ -120,9 +114,7 @@ function worker(
         resources: containerResources(has, group.instance_type !== undefined),
       },
       pod: placement(settings, group.instance_type, has.gpus),
-      spec,
-      settings,
-      labels,
+      ...pods,
     }),
   };
 }
@@ -168,15 +160,20 @@ function placement(settings: KubernetesSettings, instanceType: string | undefine
   };
 }
 
-interface Template {
-  container: object;
-  pod: object;
+/** What is the same for all pods of a version. */
+interface OfAllPods {
   spec: ServiceSpec;
   settings: KubernetesSettings;
   labels: Record<string, string>;
+  ingress: ReturnType<typeof ingressOfPod> | undefined;
 }
 
-function template({ container, pod, spec, settings, labels }: Template) {
+interface Template extends OfAllPods {
+  container: object;
+  pod: object;
+}
+
+function template({ container, pod, spec, settings, labels, ingress }: Template) {
   const pullSecrets = [
     ...(settings.imagePullSecrets ?? []),
     ...(spec.registry_login_secret ? [spec.registry_login_secret] : []),
@@ -184,8 +181,9 @@ function template({ container, pod, spec, settings, labels }: Template) {
   return {
     metadata: { labels },
     spec: {
-      containers: [container],
+      containers: [{ ...container, ...ingress?.container }],
       ...pod,
+      ...ingress?.pod,
       ...(settings.serviceAccountName === undefined ? {} : { serviceAccountName: settings.serviceAccountName }),
       ...(pullSecrets.length === 0 ? {} : { imagePullSecrets: [...new Set(pullSecrets)].map((name) => ({ name })) }),
     },

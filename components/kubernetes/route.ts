@@ -28,7 +28,8 @@ const GATEWAY_API = "gateway.networking.k8s.io";
 const ENVOY = "gateway.envoyproxy.io";
 
 const noCanary = (service: string) => `${service}-no-canary`;
-const tokenSecretName = (service: string) => `${service}-query-token`;
+/** Of the Secret with the query token. */
+export const tokenSecretName = (service: string) => `${service}-query-token`;
 
 /**
  * The route of a service: the versions by their weights, each role by the version header, and an answer for probes that

@@ -101,12 +101,5 @@ export function kubernetesProblems(spec: ServiceSpec, settings: KubernetesSettin
       remedy: "put the code into the image, or give a URI such as s3://bucket/code.zip",
     });
   }
-  if (spec.query_auth_token_enabled && settings.gateway.implementation === "other") {
-    problems.push({
-      path: "query_auth_token_enabled",
-      rule: "asks for a token, which the Gateway API has no object for",
-      remedy: "set it to false and guard the gateway in another way, or use Envoy Gateway",
-    });
-  }
   return problems;
 }

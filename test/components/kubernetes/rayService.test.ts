@@ -48,6 +48,28 @@ describe("a version's RayService", () => {
     assert.deepEqual(worker.template.spec.nodeSelector, { "node.kubernetes.io/instance-type": "g5.xlarge" });
   });
 
+  it("has head and workers ask for the token where the gateway cannot, beside what the image imports from", () => {
+    const other = { gateway: { implementation: "other" } };
+    const { headGroupSpec, workerGroupSpecs } = clusterOf({ compute_config: { worker_nodes: [gpu] } }, other);
+    for (const group of [headGroupSpec, workerGroupSpecs[0]]) {
+      const { command, env, volumeMounts } = container(group);
+      const { volumes } = group.template.spec;
+      assert.deepEqual(
+        volumeMounts.map(({ name }: { name: string }) => name),
+        volumes.map(({ name }: { name: string }) => name),
+      );
+      const [code, tokens] = volumeMounts.map(({ mountPath }: { mountPath: string }) => mountPath);
+      assert.deepEqual(command, [`export PYTHONPATH="${code}:$PYTHONPATH"`]);
+      assert.deepEqual(env, [
+        { name: "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", value: "rayshift_ingress.middlewares" },
+        { name: "RAYSHIFT_QUERY_TOKENS", value: `${tokens}/token` },
+      ]);
+      assert.deepEqual(volumes[1].secret.items, [{ key: "token", path: "token" }]);
+    }
+    const open = clusterOf({ query_auth_token_enabled: false }, other);
+    assert.equal("env" in container(open.headGroupSpec), false);
+  });
+
   it("tells Ray of the whole machine, with the kind of its GPU in the quotes that Ray takes off", () => {
     const [worker] = clusterOf({ compute_config: { worker_nodes: [gpu] } }).workerGroupSpecs;
     const { resources, ...rest } = worker.rayStartParams;

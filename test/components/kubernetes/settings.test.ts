@@ -67,12 +67,6 @@ describe("the stack config of the target kubernetes", () => {
     assert.match(ofService, /rayshift:service\.working_dir: "\.\/code" .*no pod sees/);
   });
 
-  it("does not pretend to guard a token where the gateway cannot", () => {
-    const other = { gateway: { name: "shared", implementation: "other" } };
-    assert.match(problemsOf(config(other)).join(), /query_auth_token_enabled: .*set it to false/);
-    assert.deepEqual(problemsOf(config(other, { query_auth_token_enabled: false })), []);
-  });
-
   it("says what has no effect", () => {
     const { notices } = parseStackConfig(config(cluster, { tags: { team: "a" } }));
     assert.deepEqual(notices, ["`tags`: without effect on the target kubernetes"]);

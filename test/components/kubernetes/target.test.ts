@@ -106,6 +106,20 @@ describe("the target kubernetes", () => {
     assert.ok(!without.resources.some(({ name }) => name === "security-policy" || name === "query-token-secret"));
   });
 
+  it("asks for the token in the pods where the gateway cannot", async () => {
+    const { resources } = await declared(first, undefined, { gateway: { implementation: "other" } });
+    assert.ok(!resources.some(({ name }) => name === "security-policy" || name === "no-canary"));
+    const { inputs } = named(resources, "ingress-v1");
+    assert.match((inputs.data as Record<string, string>)["rayshift_ingress.py"]!, /^def middlewares\(\):$/m);
+    assert.ok(doneBefore(resources, "rayservice-v1").has("ingress-v1"));
+    const secret = named(resources, "query-token-secret");
+    const { spec } = named(resources, "rayservice-v1").inputs;
+    const text = JSON.stringify(spec);
+    for (const object of [inputs, secret.inputs]) {
+      assert.ok(text.includes(`"${(object.metadata as { name: string }).name}"`), "the pods mount it");
+    }
+  });
+
   describe("order inside an update", () => {
     it("forward: the canary's applications, their proof, the route, its proof, the primary's applications", async () => {
       const { resources } = await declared(placing({ canaryPercent: 50 }, v2, rollingOut([100, 100, 10])));
