@@ -1,17 +1,34 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { identify } from "../../../provider/local/process";
 import type { Api } from "./api";
-import { buildParts, fetchEnvoy } from "./binaries";
-import { CONTEXT, startControlPlane } from "./controlPlane";
+import { buildParts, type Folders, fetchEnvoy } from "./binaries";
+import { CONTEXT, type ControlPlane, startControlPlane } from "./controlPlane";
 import { definitionsAreServed } from "./definitions";
+import { removeControlGroup } from "./full/cgroups";
+import { whyNoNode } from "./full/debianPackages";
+import { buildImages } from "./full/images";
+import { startMachine } from "./full/machine";
+import { restartOperatorPod, startSystemPods } from "./full/systemPods";
 import { startGateway } from "./gateway";
-import { controlPlane, envoyGateway, etcd, gatewayDefinitions, kuberayDefinitions, kwok, type Part } from "./parts";
+import {
+  controlPlane,
+  envoyGateway,
+  etcd,
+  gatewayDefinitions,
+  kuberayDefinitions,
+  kwok,
+  nodePrograms,
+  type Part,
+  podPrograms,
+} from "./parts";
 import { copyState, preparedState } from "./prepared";
 import { Processes } from "./processes";
 import { until } from "./until";
-import { addNode, type FakeMachine, startOperator, startWorkloads } from "./workloads";
+import { addNode, type FakeMachine, placed, startControllers, startOperator, startWorkloads } from "./workloads";
+
+export const LEVELS = ["api", "kwok", "gateway", "full"] as const;
 
 /**
  * `api`: etcd and the API server, with the definitions of KubeRay, the Gateway API and Envoy Gateway: objects are
@@ -21,12 +38,20 @@ import { addNode, type FakeMachine, startOperator, startWorkloads } from "./work
  * run in Ray's pods is the project's fake of Serve on the pods' addresses ({@link FakeRay} names what is not proven).
  *
  * `gateway`: with Envoy Gateway and its Envoys too, real programs outside of pods, that route to the pods' addresses.
+ *
+ * `full`: nothing is a fake but the GPUs. One real node runs real pods: names, KubeRay's operator, Envoy Gateway, Envoy,
+ * and Ray from an image. For root only.
  */
-export type Level = "api" | "kwok" | "gateway";
+export type Level = (typeof LEVELS)[number];
 
 const apiParts = [etcd, controlPlane, kuberayDefinitions, gatewayDefinitions];
 const kwokParts = [...apiParts, kwok];
-const parts: Record<Level, Part[]> = { api: apiParts, kwok: kwokParts, gateway: [...kwokParts, envoyGateway] };
+const parts: Record<Level, Part[]> = {
+  api: apiParts,
+  kwok: kwokParts,
+  gateway: [...kwokParts, envoyGateway],
+  full: [...apiParts, nodePrograms, podPrograms, envoyGateway],
+};
 
 /** ms that a test may wait for a bed whose parts all have to be built. */
 export const BUILD_MS = 45 * 60_000;
@@ -44,10 +69,10 @@ export interface Bed {
   /** A new namespace, by name; it goes with the bed. */
   namespace(): Promise<string>;
   /**
-   * Leads a port of this host's loopback to one on the bed's own; gives the host's port. A gateway's listener with a port
-   * below 1024 is 10000 above it.
+   * Leads a port of this host's loopback to one on the bed's own, or on an address in the bed; gives the host's port. A
+   * gateway's listener with a port below 1024 is 10000 above it where Envoy runs outside of pods.
    */
-  open(port: number): Promise<number>;
+  open(port: number, host?: string): Promise<number>;
   /** Adds a fake node, where the level has them. */
   addNode(machine: FakeMachine): Promise<void>;
   /** Ends KubeRay's operator and starts another, as a cluster does that moves its pod. */
@@ -60,10 +85,12 @@ export interface Bed {
   stop(): Promise<void>;
 }
 
-/** Builds what beds of every level need and the cache does not have. */
-export async function prepareBeds(): Promise<void> {
-  await preparedState(await buildParts([...new Set(Object.values(parts).flat())]));
-  await fetchEnvoy();
+/** Builds what beds of every level need, or of one, and the cache does not have; images only where a node can run. */
+export async function prepareBeds(levels: readonly Level[] = LEVELS): Promise<void> {
+  const folders = await buildParts([...new Set(levels.flatMap((level) => parts[level]))]);
+  await preparedState(folders);
+  const envoy = await fetchEnvoy();
+  if (levels.includes("full") && whyNoNode() === undefined) await buildImages(folders, envoy);
 }
 
 /**
@@ -75,31 +102,38 @@ export async function prepareBeds(): Promise<void> {
 export async function startBed(level: Level): Promise<Bed> {
   const folders = await buildParts(parts[level]);
   const state = await preparedState(folders);
-  const envoy = level === "gateway" ? await fetchEnvoy() : undefined;
+  const full = level === "full";
+  const envoy = full || level === "gateway" ? await fetchEnvoy() : undefined;
+  const layouts = full ? await buildImages(folders, envoy!) : [];
   removeLeftovers();
   const folder = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
   const logs = join(folder, "logs");
   mkdirSync(logs);
   const processes = new Processes(logs);
+  const remove = () => {
+    removeControlGroup(basename(folder));
+    rmSync(folder, { recursive: true, force: true });
+  };
   const forget = atEnd(() => {
     processes.killAndWait();
-    rmSync(folder, { recursive: true, force: true });
+    remove();
   });
   let api: Api | undefined;
   const stop = async () => {
     api?.close();
     await processes.stop();
-    rmSync(folder, { recursive: true, force: true });
+    remove();
     forget();
   };
   try {
     copyState(state, join(folder, "etcd"));
-    const started = await startControlPlane(processes, folder, folders);
+    const started = await startControlPlane(processes, folder, folders, full ? "routed" : "answered");
     api = started.api;
     await definitionsAreServed(api, processes);
     const withPods = level !== "api";
-    if (withPods) await startWorkloads(processes, started, folders);
-    if (envoy !== undefined) await startGateway(processes, started, folder, folders, envoy);
+    if (full) await startNode(processes, started, folder, folders, layouts);
+    else if (withPods) await startWorkloads(processes, started, folders);
+    if (level === "gateway") await startGateway(processes, started, folder, folders, envoy!);
     let namespaces = 0;
     return {
       kubeconfig: started.kubeconfig,
@@ -110,6 +144,7 @@ export async function startBed(level: Level): Promise<Bed> {
       open: started.network.open,
       addNode: (machine) => addNode(started.api, machine),
       restartOperator: async () => {
+        if (full) return await restartOperatorPod(started.api);
         await processes.end("kuberay-operator");
         startOperator(processes, started, folders);
       },
@@ -121,6 +156,19 @@ export async function startBed(level: Level): Promise<Bed> {
     await stop();
     throw error;
   }
+}
+
+async function startNode(
+  processes: Processes,
+  plane: ControlPlane,
+  folder: string,
+  folders: Folders,
+  layouts: readonly string[],
+): Promise<void> {
+  startControllers(processes, plane, folders);
+  await startMachine(processes, plane, folder, folders, layouts);
+  await until("the controllers' first work", ACCOUNT_SECONDS, () => placed(plane.api), processes);
+  await startSystemPods(processes, plane, folders);
 }
 
 const PREFIX = "rayshift-bed-";
@@ -141,6 +189,7 @@ function removeLeftovers(): void {
   for (const name of readdirSync(tmpdir())) {
     const owner = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
     if (owner === undefined || identify(Number(owner)) !== undefined) continue;
+    removeControlGroup(name);
     rmSync(join(tmpdir(), name), { recursive: true, force: true });
   }
 }

@@ -15,7 +15,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { importSetup } from "../../setup/support";
-import { envoy, goModOf, type Part, pinnedVersion } from "./parts";
+import { envoy, goModOf, ownSourcesOf, type Part, pinnedVersion } from "./parts";
 
 interface Child {
   interruptible(): () => void;
@@ -167,6 +167,7 @@ export function partFolder(part: Part, env: NodeJS.ProcessEnv): string {
   const hash = createHash("sha256");
   hash.update(readFileSync(join(part.folder, "go.sum")));
   hash.update(goModOf(part));
+  for (const source of ownSourcesOf(part)) hash.update(source);
   hash.update(
     JSON.stringify([programs, part.linkerFlags(versionOf(part)), files, files.map(({ names }) => names.source)]),
   );

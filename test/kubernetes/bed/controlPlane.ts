@@ -3,12 +3,11 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Api } from "./api";
 import type { Folders } from "./binaries";
-import { makeNetwork, type Network, NODE_ADDRESS } from "./network";
+import { API_PORT, makeNetwork, type Network, NODE_ADDRESS, type Pods } from "./network";
 import type { Processes } from "./processes";
 import { until } from "./until";
 
-/** Ports in the bed's own network namespace. */
-const API_PORT = 6443;
+/** In the bed's own network namespace. */
 const ETCD = "http://127.0.0.1:2379";
 const ETCD_PEER = "http://127.0.0.1:2380";
 export const SERVICE_NETWORK = "10.96.0.0/16";
@@ -38,8 +37,14 @@ export interface ControlPlane {
  * drawn for this bed.
  *
  * @param folder of the bed: etcd's data, keys and kubeconfigs
+ * @param pods how they are reached, and whether they reach the API server
  */
-export async function startControlPlane(processes: Processes, folder: string, parts: Folders): Promise<ControlPlane> {
+export async function startControlPlane(
+  processes: Processes,
+  folder: string,
+  parts: Folders,
+  pods: Pods = "answered",
+): Promise<ControlPlane> {
   const keys = join(folder, "keys");
   mkdirSync(keys, { mode: 0o700 });
   const token = randomBytes(32).toString("hex");
@@ -50,7 +55,7 @@ export async function startControlPlane(processes: Processes, folder: string, pa
     publicKeyEncoding: { type: "spki", format: "pem" },
   });
   const signingKey = secret(join(keys, "service-accounts.key"), privateKey);
-  const network = await makeNetwork(processes);
+  const network = await makeNetwork(processes, pods);
 
   processes.start("etcd", network.enter, [
     join(parts.etcd!, "etcd"),
@@ -77,7 +82,7 @@ export async function startControlPlane(processes: Processes, folder: string, pa
     "--service-account-issuer=https://kubernetes.default.svc",
     `--service-account-key-file=${signingKey}`,
     `--service-account-signing-key-file=${signingKey}`,
-    "--endpoint-reconciler-type=none",
+    `--endpoint-reconciler-type=${pods === "routed" ? "lease" : "none"}`,
     "--profiling=false",
   ]);
 

@@ -23,34 +23,22 @@ const START_SECONDS = 60;
  */
 export async function startGateway(
   processes: Processes,
-  { network, api, inner }: ControlPlane,
+  plane: ControlPlane,
   folder: string,
   parts: Folders,
   envoy: string,
 ): Promise<void> {
-  const program = join(parts["envoy-gateway"]!, "envoy-gateway");
+  const { network, api, inner } = plane;
   const own = join(folder, "envoy-gateway");
   for (const each of ["certs", "tmp"]) mkdirSync(join(own, each), { recursive: true });
   await api.create("/api/v1/namespaces", { metadata: { name: GATEWAY_NAMESPACE } });
-  const environment = ["env", `KUBECONFIG=${inner}`, `ENVOY_GATEWAY_NAMESPACE=${GATEWAY_NAMESPACE}`];
-  await processes.run("certificates", network.enter, [
-    ...environment,
-    program,
-    "certgen",
-    "--disable-topology-injector",
-  ]);
+  await makeCertificates(processes, plane, parts);
   const { data } = await api.get(`/api/v1/namespaces/${GATEWAY_NAMESPACE}/secrets/envoy-gateway`);
   writeSecret(join(own, "certs"), data);
   // It knows its certificates by paths from the root: the bed's folder is its root.
-  copyFileSync(program, join(own, "envoy-gateway"));
+  copyFileSync(programOf(parts), join(own, "envoy-gateway"));
   copyFileSync(inner, join(own, "kubeconfig"));
-  const config = {
-    apiVersion: "gateway.envoyproxy.io/v1alpha1",
-    kind: "EnvoyGateway",
-    gateway: { controllerName: CONTROLLER },
-    provider: { type: "Kubernetes" },
-  };
-  writeFileSync(join(own, "config.yaml"), JSON.stringify(config));
+  writeFileSync(join(own, "config.yaml"), gatewayConfig());
   const inside = ["env", "KUBECONFIG=/kubeconfig", `ENVOY_GATEWAY_NAMESPACE=${GATEWAY_NAMESPACE}`, "HOME=/tmp"];
   processes.start("envoy-gateway", network.enter, [
     ...inside,
@@ -81,6 +69,37 @@ export async function startGateway(
   );
 }
 
+/** Makes the Secrets by which Envoy Gateway and its proxies know each other. */
+export async function makeCertificates(
+  processes: Processes,
+  { network, inner }: ControlPlane,
+  parts: Folders,
+): Promise<void> {
+  const environment = ["env", `KUBECONFIG=${inner}`, `ENVOY_GATEWAY_NAMESPACE=${GATEWAY_NAMESPACE}`];
+  await processes.run("certificates", network.enter, [
+    ...environment,
+    programOf(parts),
+    "certgen",
+    "--disable-topology-injector",
+  ]);
+}
+
+/**
+ * Envoy Gateway's own configuration.
+ *
+ * @param kubernetes of its provider
+ */
+export function gatewayConfig(kubernetes?: object): string {
+  return JSON.stringify({
+    apiVersion: "gateway.envoyproxy.io/v1alpha1",
+    kind: "EnvoyGateway",
+    gateway: { controllerName: CONTROLLER },
+    provider: { type: "Kubernetes", ...(kubernetes === undefined ? {} : { kubernetes }) },
+  });
+}
+
+const programOf = (parts: Folders) => join(parts["envoy-gateway"]!, "envoy-gateway");
+
 /** Files of a Secret's data. */
 export function writeSecret(folder: string, data: Record<string, string>): void {
   for (const [name, value] of Object.entries(data)) {
@@ -88,13 +107,18 @@ export function writeSecret(folder: string, data: Record<string, string>): void 
   }
 }
 
-async function declareClass(api: Api): Promise<void> {
+/**
+ * Makes the class of gateways.
+ *
+ * @param proxies what its proxies run as, beside a Service without an address of its own
+ */
+export async function declareClass(api: Api, proxies: object = {}): Promise<void> {
   await api.apply(`/apis/gateway.envoyproxy.io/v1alpha1/namespaces/${GATEWAY_NAMESPACE}/envoyproxies/bed`, {
     apiVersion: "gateway.envoyproxy.io/v1alpha1",
     kind: "EnvoyProxy",
     metadata: { name: "bed" },
     // Nobody here gives a Service of type LoadBalancer an address.
-    spec: { provider: { type: "Kubernetes", kubernetes: { envoyService: { type: "ClusterIP" } } } },
+    spec: { provider: { type: "Kubernetes", kubernetes: { envoyService: { type: "ClusterIP" }, ...proxies } } },
   });
   await api.apply(`/apis/gateway.networking.k8s.io/v1/gatewayclasses/${GATEWAY_CLASS}`, {
     apiVersion: "gateway.networking.k8s.io/v1",

@@ -1,16 +1,16 @@
-import { prepareBeds, startBed } from "./bed";
+import { LEVELS, type Level, prepareBeds, startBed } from "./bed";
 
 /**
  * `node main.js build`: builds what beds need and the cache does not have.
- * `node main.js api|kwok|gateway`: a bed until this is interrupted; the kubeconfig's path on standard output.
+ * `node main.js api|kwok|gateway|full`: a bed until this is interrupted; the kubeconfig's path on standard output.
  */
 async function main(word = "kwok"): Promise<void> {
   if (word === "build") return await prepareBeds();
-  if (word !== "api" && word !== "kwok" && word !== "gateway") {
-    throw new Error(`there is no level ${word}: build, api, kwok or gateway`);
+  if (!(LEVELS as readonly string[]).includes(word)) {
+    throw new Error(`there is no level ${word}: build, ${LEVELS.join(", ")}`);
   }
   const startedAt = Date.now();
-  const bed = await startBed(word);
+  const bed = await startBed(word as Level);
   process.stdout.write(`${bed.kubeconfig}\n`);
   process.stderr.write(`the bed is ready after ${((Date.now() - startedAt) / 1000).toFixed(1)} s\n`);
 }

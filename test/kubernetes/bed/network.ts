@@ -7,20 +7,34 @@ import type { Processes } from "./processes";
 export const POD_NETWORK = "10.244.0.0/16";
 /** An address in it that no pod gets. */
 export const NODE_ADDRESS = "10.244.255.254";
+/** Where the API server listens, on loopback; on the node's address too where pods run. */
+export const API_PORT = 6443;
+
+/**
+ * `answered`: pods' addresses are the namespace's own loopback. `routed`: pods have namespaces of their own, behind a
+ * bridge, and the API server is for them on the node's address as well.
+ */
+export type Pods = "answered" | "routed";
+
+/** What `door` is told: leads connections to this port. */
+export interface Way {
+  port: number;
+  host: string;
+}
 
 /** A network namespace without a way out; it ends with the last process in it. */
 export interface Network {
   /** Words before a program that is to run in it. */
   enter: string[];
-  /** Lets this host's loopback in to a port on the loopback in it; gives the host's port. */
-  open(port: number): Promise<number>;
+  /** Lets this host's loopback in to a port in it, of its own loopback or of `host`; gives the host's port. */
+  open(port: number, host?: string): Promise<number>;
 }
 
 /** Makes the namespace, held by a process. As root or, where the kernel lets them, as a plain user. */
-export async function makeNetwork(processes: Processes): Promise<Network> {
+export async function makeNetwork(processes: Processes, pods: Pods): Promise<Network> {
   const plain = process.getuid?.() !== 0;
   const unshare = ["unshare", ...(plain ? ["--user", "--map-root-user"] : []), "--net"];
-  const door = processes.start("door", unshare, [process.execPath, join(__dirname, "door.js")], true);
+  const door = processes.start("door", unshare, [process.execPath, join(__dirname, "door.js"), pods], true);
   await new Promise<void>((resolve, reject) => {
     door.once("message", () => resolve());
     door.once("exit", () => reject(new Error(explained(processes.tail("door")))));
@@ -30,10 +44,13 @@ export async function makeNetwork(processes: Processes): Promise<Network> {
   door.channel?.unref();
   const held = `/proc/${door.pid}/ns`;
   const user = plain ? [`--user=${held}/user`, "--preserve-credentials"] : [];
-  return { enter: ["nsenter", ...user, `--net=${held}/net`], open: (port) => openPort(door, port) };
+  return {
+    enter: ["nsenter", ...user, `--net=${held}/net`],
+    open: (port, host = "127.0.0.1") => openPort(door, { port, host }),
+  };
 }
 
-async function openPort(door: ChildProcess, port: number): Promise<number> {
+async function openPort(door: ChildProcess, way: Way): Promise<number> {
   const listener = createServer();
   await new Promise<void>((resolve, reject) => {
     listener.once("error", reject);
@@ -41,7 +58,7 @@ async function openPort(door: ChildProcess, port: number): Promise<number> {
   });
   try {
     await new Promise<void>((resolve, reject) => {
-      door.send(port, listener, (error) => (error === null ? resolve() : reject(error)));
+      door.send(way, listener, (error) => (error === null ? resolve() : reject(error)));
     });
     return (listener.address() as AddressInfo).port;
   } finally {

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../../setup/support";
 
@@ -69,6 +69,31 @@ export const controlPlane: Part = {
   linkerFlags: kubernetesVersion,
   files: [],
   expected: "8 to 12 minutes",
+};
+
+/** What a node runs; of the same Go module as the control plane, so most of it is compiled already. */
+export const nodePrograms: Part = {
+  name: "node",
+  folder: join(modules, "control-plane"),
+  main: "k8s.io/kubernetes",
+  programs: {
+    kubelet: "k8s.io/kubernetes/cmd/kubelet",
+    "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
+  },
+  linkerFlags: kubernetesVersion,
+  files: [],
+  expected: "1 to 3 minutes",
+};
+
+/** What runs in pods beside Ray: names by CoreDNS, and what holds a pod. */
+export const podPrograms: Part = {
+  name: "coredns",
+  folder: join(modules, "coredns"),
+  main: "github.com/coredns/coredns",
+  programs: { coredns: "./coredns", pause: "./pause" },
+  linkerFlags: none,
+  files: [],
+  expected: "1 to 3 minutes",
 };
 
 export const kuberayDefinitions: Part = {
@@ -177,4 +202,13 @@ export function pinnedVersion(goMod: string, module: string): string {
 
 export function goModOf(part: Part): string {
   return readFileSync(join(part.folder, "go.mod"), "utf8");
+}
+
+/** Go code of ours among the part's programs. */
+export function ownSourcesOf(part: Part): string[] {
+  const files = readdirSync(part.folder, { recursive: true, encoding: "utf8" });
+  return files
+    .filter((file) => file.endsWith(".go"))
+    .sort()
+    .map((file) => readFileSync(join(part.folder, file), "utf8"));
 }

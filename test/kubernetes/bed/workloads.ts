@@ -25,29 +25,14 @@ export interface FakeMachine {
 
 /** Starts what makes and places pods, fake nodes to place them on, KubeRay's operator, and a fake of what Ray's pods run. */
 export async function startWorkloads(processes: Processes, plane: ControlPlane, folders: Folders): Promise<void> {
-  const { network, inner, signingKey, authority, api } = plane;
-  const programs = folders["control-plane"]!;
-  const start = (name: string, folder: string, args: string[]) =>
-    processes.start(name, network.enter, [join(folder, name), ...args]);
-  start("kube-controller-manager", programs, [
-    `--kubeconfig=${inner}`,
-    `--service-account-private-key-file=${signingKey}`,
-    `--root-ca-file=${authority}`,
-    "--leader-elect=false",
-    "--bind-address=127.0.0.1",
-    "--profiling=false",
-  ]);
-  start("kube-scheduler", programs, [
-    `--kubeconfig=${inner}`,
-    "--leader-elect=false",
-    "--bind-address=127.0.0.1",
-    "--profiling=false",
-  ]);
+  const { network, inner, api } = plane;
+  startControllers(processes, plane, folders);
   const kwok = folders.kwok!;
   const files = [join(kwok, "stages"), stages].flatMap((folder) =>
     readdirSync(folder).map((name) => join(folder, name)),
   );
-  start("kwok", kwok, [
+  processes.start("kwok", network.enter, [
+    join(kwok, "kwok"),
     `--kubeconfig=${inner}`,
     ...files.map((file) => `--config=${file}`),
     "--manage-all-nodes=true",
@@ -59,6 +44,25 @@ export async function startWorkloads(processes: Processes, plane: ControlPlane, 
   processes.start("fake-ray", network.enter, [process.execPath, join(__dirname, "fakeRay.js"), inner]);
   await addNode(api, { name: "cpu-0", cpus: 64, gpus: 0 });
   await until("the operator's and the controllers' first work", READY_SECONDS, () => placed(api), processes);
+}
+
+/** Starts what makes pods and places them. */
+export function startControllers(
+  processes: Processes,
+  { network, inner, signingKey, authority }: ControlPlane,
+  folders: Folders,
+): void {
+  const start = (name: string, ...args: string[]) =>
+    processes.start(name, network.enter, [
+      join(folders["control-plane"]!, name),
+      `--kubeconfig=${inner}`,
+      "--leader-elect=false",
+      "--bind-address=127.0.0.1",
+      "--profiling=false",
+      ...args,
+    ]);
+  start("kube-controller-manager", `--service-account-private-key-file=${signingKey}`, `--root-ca-file=${authority}`);
+  start("kube-scheduler");
 }
 
 /** KubeRay's operator; it reaches Ray through the API server, as it does not run in a pod. */
@@ -93,7 +97,7 @@ export async function addNode(api: Api, { name, cpus, gpus, labels = {}, taints 
 }
 
 /** Accounts come from the controllers: without one a namespace takes no pods. */
-async function placed(api: Api): Promise<true> {
+export async function placed(api: Api): Promise<true> {
   await api.get("/api/v1/namespaces/default/serviceaccounts/default");
   return true;
 }
