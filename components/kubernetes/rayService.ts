@@ -128,7 +128,8 @@ function startParams({ cpus, gpus, acceleratorType, resources }: Resources): Rec
     ...resources,
   };
   return {
-    "num-cpus": String(cpus),
+    // Ray takes whole ones only, and a pod may ask for less than one.
+    "num-cpus": String(Math.floor(cpus)),
     ...(gpus > 0 ? { "num-gpus": String(gpus) } : {}),
     // In the quotes that KubeRay and Ray's autoscaler both take off.
     ...(Object.keys(custom).length > 0 ? { resources: `"${JSON.stringify(custom).replaceAll('"', '\\"')}"` } : {}),

@@ -9,6 +9,7 @@ import {
   supervise,
 } from "../../rollout/index";
 import { InvariantWatch } from "../e2e/invariants";
+import { localSources } from "../e2e/localSources";
 import { replicas, TestProject, versionAnswering } from "../e2e/project";
 import { writeFakePython } from "../fake/python";
 
@@ -67,7 +68,11 @@ export class Scenario {
   async safely<T>(surge: number, run: () => Promise<T>): Promise<T> {
     assert.ok(this.endpoint, "nothing is deployed");
     const workers = Math.ceil((replicas * (100 + surge)) / 100);
-    const watch = new InvariantWatch(this.project.project, this.versions, { full: replicas, surge, workers });
+    const watch = new InvariantWatch(localSources(this.project.project, this.versions), {
+      full: replicas,
+      surge,
+      workers,
+    });
     const load = new Load(this.endpoint, requestsPerSecond);
     let result: T;
     try {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { ask, type Endpoint } from "../../rollout/demo/load";
 import { InvariantWatch, type Limits } from "../e2e/invariants";
+import { localSources } from "../e2e/localSources";
 import type { ChaosProject } from "./project";
 
 /** One request of a user. */
@@ -28,7 +29,7 @@ export async function observed<T>(
   limits: Limits & { versions: readonly string[] },
   run: () => Promise<T>,
 ): Promise<Observed<T>> {
-  const watch = new InvariantWatch(project.project, limits.versions, limits);
+  const watch = new InvariantWatch(localSources(project.project, limits.versions), limits);
   const requests: Request[] = [];
   let over = false;
   const user = (async () => {

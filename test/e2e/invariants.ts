@@ -1,19 +1,21 @@
-import { runtimeDirectory } from "../../components/local/host";
-import { readRecord } from "../../provider/local/clusterDirectory";
-import { readWeights } from "../../provider/local/haproxyAdmin";
-import { isAlive } from "../../provider/local/process";
-import { clusterFiles } from "../../provider/local/rayHead";
-import { liveWorkerCount } from "../../provider/local/rayProcesses";
-import { getApplications } from "../../provider/serve/dashboard";
 import { capacityInUse, deploymentsOf, type Observation } from "../../provider/serve/observation";
-import type { Project } from "../../rollout/project";
 
 /** One version's cluster at one instant. */
-interface Seen {
+export interface Seen {
   version: string;
   observation: Observation | undefined;
   /** Whether the cluster's head runs. */
   runs: boolean;
+}
+
+/** Where a service is looked at from the outside: each target has its own. */
+export interface Sources {
+  /** Those of all versions that may be about. */
+  clusters(): Promise<Seen[]>;
+  /** Nodes beside the heads that take up room now, of these versions together. */
+  workers(versions: readonly string[]): Promise<number>;
+  /** Percent of the requests by version, as the data plane divides them; undefined where it does not answer. */
+  weights(): Promise<Record<string, number> | undefined>;
 }
 
 export interface Limits {
@@ -26,11 +28,11 @@ export interface Limits {
 }
 
 /** Each look costs both clusters processor time that their requests want too. */
-const intervalMs = 200;
+const usualMs = 200;
 
 /**
- * Watches a service from the outside, by its processes, Ray and HAProxy, and notes every instant at which an invariant
- * of docs/design.md is broken. Values are read one after the other, so an instant only counts when what was read first
+ * Watches a service from the outside, whatever the target, and notes every instant at which an invariant of
+ * docs/design.md is broken. Values are read one after the other, so an instant only counts when what was read first
  * is still the same at the end.
  */
 export class InvariantWatch {
@@ -49,9 +51,10 @@ export class InvariantWatch {
   private readonly began = Date.now();
 
   constructor(
-    private readonly project: Project,
-    private readonly versions: readonly string[],
+    private readonly sources: Sources,
     private readonly limits: Limits,
+    /** Between two looks. */
+    private readonly intervalMs = usualMs,
   ) {
     this.looking = this.watch();
   }
@@ -70,16 +73,18 @@ export class InvariantWatch {
     while (!this.stopped) {
       const started = Date.now();
       await this.look();
-      await new Promise((resolve) => setTimeout(resolve, Math.max(0, intervalMs - (Date.now() - started))));
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, this.intervalMs - (Date.now() - started))));
     }
   }
 
   /** Clusters and weights in turn: each reading of clusters lies between two of weights, and the other way round. */
   private async look(): Promise<void> {
-    const clusters = await this.clusters();
-    const weights = await this.askWeights();
+    const clusters = await this.sources.clusters();
+    const weights = await this.sources.weights();
+    const workers = await this.sources.workers(clusters.filter(({ runs }) => runs).map(({ version }) => version));
     this.samples += 1;
     this.checkCapacity(this.lastClusters, clusters);
+    this.checkWorkers(workers);
     if (weights !== undefined && JSON.stringify(weights) === JSON.stringify(this.lastWeights)) {
       this.checkWeights(weights, clusters);
       this.checkEnds(weights, clusters);
@@ -95,8 +100,10 @@ export class InvariantWatch {
     const total = lowest.reduce((sum, value) => sum + value, 0);
     this.peakCapacity = Math.max(this.peakCapacity, total);
     if (total > 100 + this.limits.surge) this.note(`I2: capacities of ${total}%`);
-    const running = second.filter(({ runs }) => runs).map(({ version }) => this.directoryOf(`cluster-${version}`));
-    const workers = running.reduce((sum, directory) => sum + liveWorkerCount(directory), 0);
+  }
+
+  /** I2. */
+  private checkWorkers(workers: number): void {
     this.peakWorkers = Math.max(this.peakWorkers, workers);
     if (workers > this.limits.workers) this.note(`I2: ${workers} workers`);
   }
@@ -131,32 +138,5 @@ export class InvariantWatch {
 
   private note(violation: string): void {
     this.violations.push(`${((Date.now() - this.began) / 1000).toFixed(1)} s: ${violation}`);
-  }
-
-  private directoryOf(part: string): string {
-    const { home, name, stack } = this.project;
-    return runtimeDirectory({ home, project: name, stack, part });
-  }
-
-  private async askWeights(): Promise<Record<string, number> | undefined> {
-    const weights = await readWeights(`${this.directoryOf("load-balancer")}/admin.sock`).catch(() => undefined);
-    return weights && Object.fromEntries(Object.entries(weights).map(([version, { weight }]) => [version, weight]));
-  }
-
-  private clusters(): Promise<Seen[]> {
-    return Promise.all(
-      this.versions.map(async (version) => {
-        const directory = this.directoryOf(`cluster-${version}`);
-        const record = readRecord(directory);
-        const runs = record?.head !== undefined && isAlive(record.head);
-        if (record === undefined || !runs) return { version, observation: undefined, runs };
-        const address = {
-          dashboardUrl: `http://127.0.0.1:${record.ports.dashboard}`,
-          dashboardTokenFile: clusterFiles(directory).token,
-        };
-        const observation = await getApplications(address).catch(() => undefined);
-        return { version, observation, runs };
-      }),
-    );
   }
 }

@@ -10,6 +10,7 @@ import { ask, Load } from "../../rollout/demo/load";
 import { deploy, plan, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../rollout/index";
 import { root } from "../setup/support";
 import { InvariantWatch } from "./invariants";
+import { localSources } from "./localSources";
 import { replicas, TestProject, versionAnswering } from "./project";
 
 const versions = ["v1", "v2", "v3", "v4"];
@@ -37,7 +38,7 @@ describe("a service on this host", function () {
 
   /** Runs something under load and under the eyes of the invariants; no request may fail, none may be broken. */
   async function safely<T>(run: () => Promise<T>): Promise<T> {
-    const watch = new InvariantWatch(project.project, versions, limits);
+    const watch = new InvariantWatch(localSources(project.project, versions), limits);
     const load = new Load(endpoint, requestsPerSecond);
     let result: T;
     try {

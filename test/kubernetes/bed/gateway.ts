@@ -110,15 +110,16 @@ export function writeSecret(folder: string, data: Record<string, string>): void 
 /**
  * Makes the class of gateways.
  *
- * @param proxies what its proxies run as, beside a Service without an address of its own
+ * @param pods what its proxies run as, beside a Service without an address of its own
+ * @param others of what an EnvoyProxy specifies
  */
-export async function declareClass(api: Api, proxies: object = {}): Promise<void> {
+export async function declareClass(api: Api, pods: object = {}, others: object = {}): Promise<void> {
   await api.apply(`/apis/gateway.envoyproxy.io/v1alpha1/namespaces/${GATEWAY_NAMESPACE}/envoyproxies/bed`, {
     apiVersion: "gateway.envoyproxy.io/v1alpha1",
     kind: "EnvoyProxy",
     metadata: { name: "bed" },
     // Nobody here gives a Service of type LoadBalancer an address.
-    spec: { provider: { type: "Kubernetes", kubernetes: { envoyService: { type: "ClusterIP" }, ...proxies } } },
+    spec: { provider: { type: "Kubernetes", kubernetes: { envoyService: { type: "ClusterIP" }, ...pods } }, ...others },
   });
   await api.apply(`/apis/gateway.networking.k8s.io/v1/gatewayclasses/${GATEWAY_CLASS}`, {
     apiVersion: "gateway.networking.k8s.io/v1",

@@ -19,11 +19,15 @@ function hierarchies(): Hierarchy[] {
   return mounted.map(([, mountPoint = "", , options = ""]) => ({ mountPoint, controllers: options.split(",") }));
 }
 
+/** Weight of a whole node beside single processes of the host; one of them has 1024. */
+const CPU_SHARES = "4096";
+
 /** Makes a group at the root of each hierarchy; its processes may run on every processor. */
 export function makeControlGroup(name: string): void {
   for (const { mountPoint, controllers } of hierarchies()) {
     const own = join(mountPoint, name);
     mkdirSync(own, { recursive: true });
+    if (controllers.includes("cpu")) writeFileSync(join(own, "cpu.shares"), CPU_SHARES);
     if (!controllers.includes("cpuset")) continue;
     for (const file of ["cpuset.cpus", "cpuset.mems"]) {
       writeFileSync(join(own, file), readFileSync(join(mountPoint, file)));

@@ -61,6 +61,9 @@ const site = join("usr", "local", "lib", `python${PYTHON}`, "dist-packages");
 /** What Envoy is linked with. */
 const LIBRARIES = /^(libm|librt|libdl|libpthread|libc|libnss_dns|libnss_files|libresolv)\.so\.\d+$/;
 
+/** A pod's share of the processors is Kubernetes' business: what Ray makes nice gets none of them beside a busy head. */
+const rayEnvironment = { RAY_USAGE_STATS_ENABLED: "0", RAY_worker_niceness: "0" };
+
 /** Python's packages have their commands written for the Python that installed them. */
 const commands: Record<string, string> = {
   ray: "from ray.scripts.scripts import main",
@@ -87,7 +90,7 @@ export async function buildImages(
     `debian-${SUITE}-${digestOf(DEBIAN_PACKAGES, readFileSync(requirements), commands, LIBRARIES.source)}`,
   );
   const programs = programsOf(folders, envoy);
-  const what = [basename(base), readFileSync(app), Object.values(programs)];
+  const what = [basename(base), readFileSync(app), Object.values(programs), rayEnvironment];
   const images = join(cacheFolder(env), `images-${digestOf(...what)}`);
   const layouts = ["ray", "system"].map((name) => join(images, name));
   if (existsSync(images)) return layouts;
@@ -196,7 +199,7 @@ async function makeImages(fresh: string, base: string, programs: Record<string, 
   await writeImageLayout(join(fresh, "ray"), {
     name: RAY_IMAGE,
     layers: [join(base, "layer.tar"), join(fresh, "code.tar")],
-    environment: { RAY_USAGE_STATS_ENABLED: "0" },
+    environment: rayEnvironment,
   });
   const system = join(fresh, "files");
   for (const folder of ["tmp", "etc", "usr/local/bin"]) mkdirSync(join(system, folder), { recursive: true });

@@ -29,6 +29,10 @@ interface Program {
   address?: string;
 }
 
+/** Envoy's administration, that of a pod alone by default, for whoever watches what Envoy really does. */
+export const ENVOY_ADMIN_PORT = 19000;
+const adminForAll = { op: "replace", path: "/admin/address/socket_address/address", value: "0.0.0.0" };
+
 const corefile = `.:53 {
   errors
   health
@@ -96,9 +100,12 @@ export async function startSystemPods(processes: Processes, plane: ControlPlane,
       { name: "wasm", port: 18002 },
     ],
   });
-  await declareClass(api, {
-    envoyDeployment: { container: { image: SYSTEM_IMAGE, resources: { requests: { cpu: "50m", memory: "128Mi" } } } },
-  });
+  const resources = { requests: { cpu: "50m", memory: "128Mi" } };
+  await declareClass(
+    api,
+    { envoyDeployment: { container: { image: SYSTEM_IMAGE, resources } } },
+    { bootstrap: { type: "JSONPatch", jsonPatches: [adminForAll] } },
+  );
   for (const [namespace, name] of [
     [SYSTEM, "coredns"],
     [OPERATOR_NAMESPACE, "kuberay-operator"],

@@ -1,0 +1,166 @@
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseAllDocuments, stringify } from "yaml";
+import { type Endpoint, Load } from "../../../rollout/demo/load";
+import { InvariantWatch } from "../../e2e/invariants";
+import { type Manifest, Objects } from "../../fake/kubernetes/objects";
+import { root } from "../../setup/support";
+import type { KubernetesObject } from "../bed/api";
+import { type Bed, startBed } from "../bed/bed";
+import { RAY_IMAGE } from "../bed/full/images";
+import { GATEWAY_CLASS, GATEWAY_NAMESPACE } from "../bed/gateway";
+import { KubernetesProject } from "../project";
+import { kubernetesSources } from "./sources";
+
+/** Replicas at 100%, a worker with a GPU each; more workers find no place on a node with two processors. */
+export const replicas = 2;
+export const surge = 50;
+export const mostWorkers = (replicas * (100 + surge)) / 100;
+
+/** What two processors answer beside clusters that start. */
+const REQUESTS_A_SECOND = 10;
+const LOOK_MS = 500;
+const SERVICE = "versions";
+
+/** What was seen while something ran. */
+export interface Observed<T> {
+  result: T;
+  seconds: number;
+  /** Worker pods of each version, one number after the other. */
+  workersOf: Record<string, number[]>;
+  watch: InvariantWatch;
+  load: Load["counts"];
+}
+
+/** A bed of level full with a namespace, an account that has the rights of the example, and a user's project in it. */
+export class FullService {
+  private endpoint: Endpoint | undefined;
+
+  private constructor(
+    readonly bed: Bed,
+    readonly namespace: string,
+    readonly project: KubernetesProject,
+    private readonly versions: readonly string[],
+  ) {}
+
+  /** @param versions all that may ever be about */
+  static async start(versions: readonly string[]): Promise<FullService> {
+    const bed = await startBed("full");
+    try {
+      const namespace = await bed.namespace();
+      const kubeconfig = await accountOfExample(bed, namespace);
+      const project = new KubernetesProject(
+        { kubeconfig, context: bed.context, namespace, gateway: { name: "edge", className: GATEWAY_CLASS } },
+        { idleTimeoutSeconds: 3, drainTimeoutSeconds: 5, startupTimeoutSeconds: 300 },
+      );
+      return new FullService(bed, namespace, project, versions);
+    } catch (error) {
+      await bed.stop();
+      throw error;
+    }
+  }
+
+  get folder(): string {
+    return this.project.folder;
+  }
+
+  /** A service file of the version. */
+  file(version: string, environment: Record<string, string> = {}): string {
+    const file = join(this.folder, `${version}.yaml`);
+    const service = {
+      name: SERVICE,
+      version_name: version,
+      image_uri: RAY_IMAGE,
+      env_vars: { VERSION: version, ...environment },
+      applications: [
+        {
+          import_path: "versions:app",
+          deployments: [{ name: "Versions", num_replicas: replicas, max_ongoing_requests: 20 }],
+        },
+      ],
+      compute_config: {
+        head_node: { resources: { CPU: 0.1 } },
+        worker_nodes: [{ name: "gpu", resources: { CPU: 0.1, GPU: 1 }, min_nodes: 0, max_nodes: 8 }],
+      },
+    };
+    writeFileSync(file, stringify(service));
+    return file;
+  }
+
+  /** Where Envoy answers, on this host, and the token for it. */
+  async reach(): Promise<Endpoint> {
+    if (this.endpoint !== undefined) return this.endpoint;
+    const outputs = JSON.parse((await this.project.pulumi("stack", "output", "--json", "--show-secrets")).stdout);
+    const { hostname, port } = new URL(outputs.url);
+    const own = await this.bed.open(Number(port || 80), hostname);
+    this.endpoint = { url: `http://127.0.0.1:${own}`, token: outputs.queryAuthToken };
+    return this.endpoint;
+  }
+
+  /** Runs something under load and under the eyes of the invariants. */
+  async observed<T>(run: () => Promise<T>): Promise<Observed<T>> {
+    const { kubeconfig, api } = this.bed;
+    const { namespace, versions } = this;
+    const sources = kubernetesSources({ api, kubeconfig, namespace, service: SERVICE, versions });
+    const limits = { full: replicas, surge, workers: mostWorkers };
+    const endpoint = await this.reach();
+    const watch = new InvariantWatch(sources, limits, LOOK_MS);
+    const load = new Load(endpoint, REQUESTS_A_SECOND);
+    const began = Date.now();
+    try {
+      const result = await run();
+      const seconds = (Date.now() - began) / 1000;
+      return { result, seconds, workersOf: sources.workersOf, watch, load: load.counts };
+    } finally {
+      await watch.stop();
+      await load.stop();
+    }
+  }
+
+  /** The same; no invariant may be broken and no request may fail. */
+  async safely<T>(run: () => Promise<T>): Promise<Observed<T>> {
+    const seen = await this.observed(run);
+    const { watch, load } = seen;
+    const { times: _, ...counts } = load;
+    assert.deepEqual(watch.violations, []);
+    assert.equal(load.failed, 0, JSON.stringify(counts));
+    assert.ok(load.sent > REQUESTS_A_SECOND, `${load.sent} requests`);
+    assert.ok(watch.samples >= 10, `${watch.samples} samples, ${watch.samplesPerSecond.toFixed(1)} a second`);
+    return seen;
+  }
+
+  /** Names of the objects of a kind in the namespace. */
+  async names(group: string, plural: string): Promise<string[]> {
+    return (await this.list(group, plural)).map(({ metadata }) => metadata.name).sort();
+  }
+
+  async list(group: string, plural: string): Promise<KubernetesObject[]> {
+    const path = `${group}/namespaces/${this.namespace}/${plural}`;
+    return (await this.bed.api.get<{ items: KubernetesObject[] }>(path)).items;
+  }
+
+  rayServices(): Promise<string[]> {
+    return this.names("/apis/ray.io/v1", "rayservices");
+  }
+
+  /** Ends the service and everything under it. */
+  async stop(): Promise<void> {
+    try {
+      await this.project.rayshift("terminate");
+    } finally {
+      this.project.remove();
+      await this.bed.stop();
+    }
+  }
+}
+
+/** An account with the rights of examples/kubernetes/access.yaml and no others. */
+async function accountOfExample(bed: Bed, namespace: string): Promise<string> {
+  const text = readFileSync(join(root, "examples", "kubernetes", "access.yaml"), "utf8")
+    .replaceAll("namespace: models", `namespace: ${namespace}`)
+    .replaceAll("namespace: envoy-gateway-system", `namespace: ${GATEWAY_NAMESPACE}`);
+  const objects = new Objects({ kubeconfig: bed.kubeconfig }, namespace);
+  for (const document of parseAllDocuments(text)) await objects.apply("example", document.toJS() as Manifest);
+  return bed.kubeconfigFor(namespace, "rayshift");
+}
