@@ -11,6 +11,8 @@ const leakGraceSeconds = 30;
 const waiting = ["behaviour", "chaos"];
 /** Tests that first build what they run against, for many minutes: only when they are asked for. */
 const askedFor = ["kubernetes"];
+/** Of those the ones that take a host's root, a long time and the host for themselves: not among the others of the folder. */
+const apart = "test/kubernetes/full";
 /** Tests that measure a service under load: they have the host for themselves. */
 const alone = ["e2e"];
 
@@ -66,7 +68,10 @@ export function splitArguments(root, args) {
     const path = relative(root, resolve(root, arg)).replace(/^dist\//, "");
     if (arg.startsWith("-") || !/^test\//.test(path)) options.push(arg);
     else if (/\.test\.(ts|js)$/.test(path)) files.push(`dist/${path.replace(/\.ts$/, ".js")}`);
-    else files.push(`dist/${path}/**/*.test.js`);
+    else {
+      files.push(`dist/${path}/**/*.test.js`);
+      if (apart.startsWith(`${path}/`)) options.push("--ignore", `dist/${apart}/**`);
+    }
   }
   return { files, options };
 }

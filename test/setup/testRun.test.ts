@@ -93,4 +93,15 @@ describe("setup: test run", () => {
       options: ["--grep", "capacity"],
     });
   });
+
+  it("runs what wants a host for itself only by its own folder", () => {
+    assert.deepEqual(module.splitArguments(root, ["test/kubernetes"]), {
+      files: ["dist/test/kubernetes/**/*.test.js"],
+      options: ["--ignore", "dist/test/kubernetes/full/**"],
+    });
+    assert.deepEqual(module.splitArguments(root, ["test/kubernetes/full"]), {
+      files: ["dist/test/kubernetes/full/**/*.test.js"],
+      options: [],
+    });
+  });
 });

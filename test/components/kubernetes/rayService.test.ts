@@ -88,6 +88,13 @@ describe("a version's RayService", () => {
     assert.deepEqual(JSON.parse(worker.rayStartParams.resources.slice(1, -1).replaceAll("\\", "")), { licence: 1 });
   });
 
+  it("asks for a part of a processor, and tells Ray of whole ones", () => {
+    const group = { name: "shared", resources: { CPU: 0.5, GPU: 1 } };
+    const [worker] = clusterOf({ compute_config: { worker_nodes: [group] } }).workerGroupSpecs;
+    assert.equal(container(worker).resources.requests.cpu, "500m");
+    assert.deepEqual(worker.rayStartParams, { "num-cpus": "0", "num-gpus": "1" });
+  });
+
   it("runs no replica on the head beside worker groups, and some on a head that is alone", () => {
     const beside = clusterOf({
       compute_config: { head_node: { instance_type: "g5.xlarge" }, worker_nodes: [gpu] },

@@ -31,7 +31,7 @@ tar -C "$1" -cf - . | ctr --address ${SOCKET} --namespace k8s.io images import -
  * What the kubelet would set on the whole host. In the node's own view these are files that have it already, so the host
  * keeps its own.
  */
-const KERNEL_DEFAULTS: Record<string, string> = {
+export const KERNEL_DEFAULTS: Record<string, string> = {
   "vm/overcommit_memory": "1",
   "vm/panic_on_oom": "0",
   "kernel/panic": "10",
