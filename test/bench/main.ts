@@ -11,11 +11,12 @@ import { deploy, RolledBack, rollback, terminate } from "../../rollout/index";
 import { TestProject } from "../e2e/project";
 import { root } from "../setup/support";
 import type { Ran } from "../userProject";
+import { measureKubernetes } from "./kubernetes";
 import { measureLoad } from "./load";
 
 /**
  * `npm run bench`: what the driver adds to Pulumi, and how fast a bad canary loses its traffic. `npm run bench -- load`: what
- * the service takes. Every figure is a ratio to, or stands
+ * the service takes. `npm run bench -- kubernetes`: a rollout beside KubeRay's own. Every figure is a ratio to, or stands
  * beside, one that was taken in the same run: the machines are noisy.
  */
 
@@ -163,8 +164,12 @@ async function main(): Promise<void> {
     load: measureLoad,
   };
   const [name = "driver"] = process.argv.slice(2);
+  if (name === "kubernetes") {
+    process.stdout.write(`${(await measureKubernetes()).join("\n")}\n`);
+    return;
+  }
   const measure = measures[name];
-  if (measure === undefined) throw new Error(`usage: npm run bench [-- ${Object.keys(measures).join("|")}]`);
+  if (measure === undefined) throw new Error(`usage: npm run bench [-- ${Object.keys(measures).join("|")}|kubernetes]`);
   const project = new TestProject();
   try {
     process.stdout.write(`${(await measure(project)).join("\n")}\n`);

@@ -27,9 +27,9 @@ describe("a service on a node of Kubernetes", function () {
 
   const answering = async (headers: Record<string, string> = {}) => versionAnswering(await service.reach(), headers);
   const asked = (role: string) => ({ "x-anyscale-version": role });
-  const report = (what: string, { seconds, watch, load }: Observed<unknown>) =>
+  const report = (what: string, { seconds, watch, load, streams }: Observed<unknown>) =>
     process.stderr.write(
-      `      ${what}: ${seconds.toFixed(0)} s, ${load.sent} requests, ${load.failed} failed, at most ${watch.peakWorkers} ` +
+      `      ${what}: ${seconds.toFixed(0)} s, ${load.sent} requests, ${load.failed} failed, ${streams.sent} streams, at most ${watch.peakWorkers} ` +
         `workers and ${watch.peakCapacity}% capacity, ${watch.samples} looks\n`,
     );
 

@@ -12,6 +12,7 @@ import { RAY_IMAGE } from "../bed/full/images";
 import { GATEWAY_CLASS, GATEWAY_NAMESPACE } from "../bed/gateway";
 import { KubernetesProject } from "../project";
 import { kubernetesSources } from "./sources";
+import { Streams } from "./streams";
 
 /** Replicas at 100%, a worker with a GPU each; more workers find no place on a node with two processors. */
 export const replicas = 2;
@@ -31,6 +32,7 @@ export interface Observed<T> {
   workersOf: Record<string, number[]>;
   watch: InvariantWatch;
   load: Load["counts"];
+  streams: Streams;
 }
 
 /** A bed of level full with a namespace, an account that has the rights of the example, and a user's project in it. */
@@ -107,24 +109,26 @@ export class FullService {
     const endpoint = await this.reach();
     const watch = new InvariantWatch(sources, limits, LOOK_MS);
     const load = new Load(endpoint, REQUESTS_A_SECOND);
+    const streams = new Streams(endpoint);
     const began = Date.now();
     try {
       const result = await run();
       const seconds = (Date.now() - began) / 1000;
-      return { result, seconds, workersOf: sources.workersOf, watch, load: load.counts };
+      return { result, seconds, workersOf: sources.workersOf, watch, load: load.counts, streams };
     } finally {
       await watch.stop();
-      await load.stop();
+      await Promise.all([load.stop(), streams.stop()]);
     }
   }
 
-  /** The same; no invariant may be broken and no request may fail. */
+  /** The same; no invariant may be broken, no request may fail and no answer be cut off. */
   async safely<T>(run: () => Promise<T>): Promise<Observed<T>> {
     const seen = await this.observed(run);
-    const { watch, load } = seen;
+    const { watch, load, streams } = seen;
     const { times: _, ...counts } = load;
     assert.deepEqual(watch.violations, []);
     assert.equal(load.failed, 0, JSON.stringify(counts));
+    assert.deepEqual(streams.cut, [], `${streams.sent} streams`);
     assert.ok(load.sent > REQUESTS_A_SECOND, `${load.sent} requests`);
     assert.ok(watch.samples >= 10, `${watch.samples} samples, ${watch.samplesPerSecond.toFixed(1)} a second`);
     return seen;

@@ -10,7 +10,7 @@ const POLL_MS = 50;
 /** The kernel needs a moment to take a node with its pods down. */
 const REMOVE_MS = 20_000;
 
-/** Where control groups are made: each hierarchy of version 1, or, where there is none, that of version 2. */
+/** Where control groups are made: in every hierarchy, those of version 1 and that of version 2 beside or instead of them. */
 function hierarchies(): Hierarchy[] {
   const mounted = readFileSync("/proc/self/mounts", "utf8")
     .split("\n")

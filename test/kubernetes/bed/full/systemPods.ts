@@ -126,6 +126,18 @@ export async function restartOperatorPod(api: Api): Promise<void> {
   });
 }
 
+/** Gives KubeRay's operator one more argument, and waits until only one with it runs. */
+export async function addOperatorArgument(api: Api, argument: string): Promise<void> {
+  const path = `/apis/apps/v1/namespaces/${OPERATOR_NAMESPACE}/deployments/kuberay-operator`;
+  await api.patch(path, [{ op: "add", path: "/spec/template/spec/containers/0/command/-", value: argument }]);
+  await until("the operator with its argument", READY_SECONDS, async () => {
+    const { metadata, status } = await api.get(path);
+    const { observedGeneration, updatedReplicas, availableReplicas, replicas } = status;
+    const all = [updatedReplicas, availableReplicas, replicas].every((count) => count === 1);
+    return (observedGeneration === metadata.generation && all) || undefined;
+  });
+}
+
 async function run(api: Api, program: Program): Promise<void> {
   const { namespace, name, labels = {}, command, ready, files = {}, environment = [], root = false } = program;
   const within = (group: string, plural: string) => `${group}/namespaces/${namespace}/${plural}/${name}`;
