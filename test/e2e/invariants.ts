@@ -38,6 +38,8 @@ const usualMs = 200;
 export class InvariantWatch {
   readonly violations: string[] = [];
   samples = 0;
+  /** Of the samples, those at which the weights could be checked too. */
+  weighed = 0;
   peakCapacity = 0;
   peakWorkers = 0;
   private readonly healthy = new Set<string>();
@@ -86,6 +88,7 @@ export class InvariantWatch {
     this.checkCapacity(this.lastClusters, clusters);
     this.checkWorkers(workers);
     if (weights !== undefined && JSON.stringify(weights) === JSON.stringify(this.lastWeights)) {
+      this.weighed += 1;
       this.checkWeights(weights, clusters);
       this.checkEnds(weights, clusters);
       this.weights = weights;

@@ -3,6 +3,7 @@ import { deploy, RolledBack, type RolloutEvent, rollback, status, terminate } fr
 import { versionAnswering } from "../../e2e/project";
 import { BUILD_MS } from "../bed/bed";
 import { whyNoNode } from "../bed/full/debianPackages";
+import { until } from "../bed/until";
 import { FullService, mostWorkers, type Observed, replicas, surge } from "./service";
 
 /**
@@ -30,7 +31,7 @@ describe("a service on a node of Kubernetes", function () {
   const report = (what: string, { seconds, watch, load, streams }: Observed<unknown>) =>
     process.stderr.write(
       `      ${what}: ${seconds.toFixed(0)} s, ${load.sent} requests, ${load.failed} failed, ${streams.sent} streams, at most ${watch.peakWorkers} ` +
-        `workers and ${watch.peakCapacity}% capacity, ${watch.samples} looks\n`,
+        `workers and ${watch.peakCapacity}% capacity, ${watch.weighed} looks at the weights\n`,
     );
 
   it("gets clusters whose workers come from nothing, and answers those who have the token", async () => {
@@ -93,7 +94,7 @@ describe("a service on a node of Kubernetes", function () {
     assert.deepEqual(await service.rayServices(), ["versions-v2"]);
   });
 
-  it("is held at a split, outlives another operator there, and goes back", async () => {
+  it("is held at a split, where the watch would see weights that the capacity does not carry", async () => {
     const held = await service.safely(() =>
       deploy({ folder: service.folder, file: service.file("v3"), canaryPercent: 50, maxSurgePercent: surge }),
     );
@@ -101,6 +102,14 @@ describe("a service on a node of Kubernetes", function () {
     assert.equal(held.result.outcome, "held");
     assert.equal(await answering(asked("canary")), "v3");
     assert.equal(await answering(asked("primary")), "v2");
+    const { watch } = service.watch();
+    await service.weigh([90, 10]);
+    await until("a broken invariant", 60, () => watch.violations.length > 0 || undefined);
+    await service.weigh([50, 50]);
+    assert.match((await watch.stop()).violations[0]!, /I1: v2 gets 90% with 1 replicas, 2 are needed/);
+  });
+
+  it("outlives another operator there, and goes back", async () => {
     const back = await service.safely(async () => {
       await service.bed.restartOperator();
       const { primary, canary } = await status({ folder: service.folder });

@@ -100,38 +100,56 @@ export class FullService {
     return this.endpoint;
   }
 
-  /** Runs something under load and under the eyes of the invariants. */
-  async observed<T>(run: () => Promise<T>): Promise<Observed<T>> {
-    const { kubeconfig, api } = this.bed;
-    const { namespace, versions } = this;
-    const sources = kubernetesSources({ api, kubeconfig, namespace, service: SERVICE, versions });
-    const limits = { full: replicas, surge, workers: mostWorkers };
+  /** Runs something under load: no invariant may be broken, no request may fail and no answer be cut off. */
+  async safely<T>(run: () => Promise<T>): Promise<Observed<T>> {
     const endpoint = await this.reach();
-    const watch = new InvariantWatch(sources, limits, LOOK_MS);
+    const { watch, workersOf } = this.watch();
     const load = new Load(endpoint, REQUESTS_A_SECOND);
     const streams = new Streams(endpoint);
     const began = Date.now();
+    let result: T;
+    let seconds: number;
     try {
-      const result = await run();
-      const seconds = (Date.now() - began) / 1000;
-      return { result, seconds, workersOf: sources.workersOf, watch, load: load.counts, streams };
+      result = await run();
+      seconds = (Date.now() - began) / 1000;
     } finally {
       await watch.stop();
       await Promise.all([load.stop(), streams.stop()]);
     }
+    const { times: _, ...counts } = load.counts;
+    assert.deepEqual(watch.violations, []);
+    assert.equal(counts.failed, 0, JSON.stringify(counts));
+    assert.deepEqual(streams.cut, [], `of ${streams.sent} streams`);
+    assert.ok(counts.sent > REQUESTS_A_SECOND, `${counts.sent} requests`);
+    // Fewer than this prove nothing.
+    assert.ok(watch.weighed >= 10, `${watch.weighed} of ${watch.samples} samples with weights`);
+    return { result, seconds, workersOf, watch, load: load.counts, streams };
   }
 
-  /** The same; no invariant may be broken, no request may fail and no answer be cut off. */
-  async safely<T>(run: () => Promise<T>): Promise<Observed<T>> {
-    const seen = await this.observed(run);
-    const { watch, load, streams } = seen;
-    const { times: _, ...counts } = load;
-    assert.deepEqual(watch.violations, []);
-    assert.equal(load.failed, 0, JSON.stringify(counts));
-    assert.deepEqual(streams.cut, [], `${streams.sent} streams`);
-    assert.ok(load.sent > REQUESTS_A_SECOND, `${load.sent} requests`);
-    assert.ok(watch.samples >= 10, `${watch.samples} samples, ${watch.samplesPerSecond.toFixed(1)} a second`);
-    return seen;
+  /** The invariants, watched until it is stopped. */
+  watch(): { watch: InvariantWatch; workersOf: Record<string, number[]> } {
+    const { kubeconfig, api } = this.bed;
+    const { namespace, versions } = this;
+    const sources = kubernetesSources({ api, kubeconfig, namespace, service: SERVICE, versions });
+    const watch = new InvariantWatch(sources, { full: replicas, surge, workers: mostWorkers }, LOOK_MS);
+    return { watch, workersOf: sources.workersOf };
+  }
+
+  /** Changes the weights behind rayshift's back; primary first. */
+  async weigh(weights: readonly number[]): Promise<void> {
+    const path = `/apis/gateway.networking.k8s.io/v1/namespaces/${this.namespace}/httproutes/${SERVICE}`;
+    const { spec } = await this.bed.api.get(path);
+    const rule = (spec.rules as Array<{ backendRefs?: unknown[] }>).findIndex(
+      ({ backendRefs }) => backendRefs?.length === weights.length,
+    );
+    await this.bed.api.patch(
+      path,
+      weights.map((value, index) => ({
+        op: "replace",
+        path: `/spec/rules/${rule}/backendRefs/${index}/weight`,
+        value,
+      })),
+    );
   }
 
   /** Names of the objects of a kind in the namespace. */
@@ -153,7 +171,7 @@ export class FullService {
     try {
       await this.project.rayshift("terminate");
     } finally {
-      this.project.remove();
+      this.project.removeFolder();
       await this.bed.stop();
     }
   }

@@ -218,7 +218,8 @@ function proxyConfig(kubeconfig: string): object {
   };
 }
 
-function isReady({ status }: KubernetesObject): boolean {
+/** Of a node or a pod. */
+export function isReady({ status }: KubernetesObject): boolean {
   const conditions = (status?.conditions ?? []) as Array<{ type: string; status: string }>;
   return conditions.some(({ type, status: value }) => type === "Ready" && value === "True");
 }

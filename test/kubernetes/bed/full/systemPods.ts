@@ -5,7 +5,7 @@ import { declareClass, GATEWAY_NAMESPACE, gatewayConfig, makeCertificates } from
 import type { Processes } from "../processes";
 import { until } from "../until";
 import { SYSTEM_IMAGE } from "./images";
-import { DNS_ADDRESS, DNS_DOMAIN } from "./machine";
+import { DNS_ADDRESS, DNS_DOMAIN, isReady } from "./machine";
 
 const SYSTEM = "kube-system";
 const OPERATOR_NAMESPACE = "ray-system";
@@ -214,9 +214,4 @@ async function isAvailable(api: Api, namespace: string, name: string, processes:
     async () => (((await api.get(path)).status?.availableReplicas ?? 0) > 0 ? true : undefined),
     processes,
   );
-}
-
-function isReady({ status }: KubernetesObject): boolean {
-  const conditions = (status?.conditions ?? []) as Array<{ type: string; status: string }>;
-  return conditions.some(({ type, status: value }) => type === "Ready" && value === "True");
 }
