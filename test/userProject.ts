@@ -32,7 +32,8 @@ export class UserProject {
     this.environment = {
       ...process.env,
       RAYSHIFT_HOME: home,
-      PULUMI_BACKEND_URL: `file://${home}/state`,
+      // An engine that is killed between a checkpoint and its attributes would leave a state that cannot be read.
+      PULUMI_BACKEND_URL: `file://${home}/state?metadata=skip`,
       PULUMI_CONFIG_PASSPHRASE: kind,
       ...environment,
     };

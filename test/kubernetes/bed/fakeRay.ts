@@ -65,6 +65,8 @@ class FakeRay {
   /** By the head pod's uid. */
   private readonly heads = new Map<string, Head>();
   private readonly tokens = new Map<string, string>();
+  /** Those of users that are under way, with the pod's uid. */
+  private readonly responses = new Map<ServerResponse, string>();
 
   constructor(private readonly api: Api) {
     this.pods = new Followed(api, "/api/v1/pods?labelSelector=ray.io%2Fnode-type");
@@ -88,6 +90,7 @@ class FakeRay {
   /** One round of everything that happens without being asked. */
   async round(): Promise<void> {
     const pods = [...this.pods.objects.values()];
+    this.cutOff(pods);
     const heads = pods.filter(isRunningHead);
     for (const uid of this.heads.keys()) {
       if (!heads.some(({ metadata }) => metadata.uid === uid)) this.heads.delete(uid);
@@ -99,6 +102,26 @@ class FakeRay {
       head.nodes.observe(groupsOf(cluster), pods.filter(isWorkerOf(cluster)), Date.now());
       head.serve.details();
       await this.scale(cluster, head.nodes);
+      for (const worker of pods.filter(isWorkerOf(cluster))) await this.probe(worker, head.nodes);
+    }
+  }
+
+  /** What the kubelet's probe of Serve's proxy makes of a worker's pod. */
+  private async probe(pod: KubernetesObject, nodes: PodNodes): Promise<void> {
+    const { namespace, name, deletionTimestamp } = pod.metadata;
+    const conditions = (pod.status?.conditions ?? []) as Array<{ type: string; status: string }>;
+    const index = conditions.findIndex(({ type }) => type === "Ready");
+    const status = nodes.takesRequests(pod) ? "True" : "False";
+    if (deletionTimestamp !== undefined || index < 0 || conditions[index]?.status === status) return;
+    try {
+      const changed = await this.api.patch(`/api/v1/namespaces/${namespace}/pods/${name}/status`, [
+        { op: "test", path: `/status/conditions/${index}/type`, value: "Ready" },
+        { op: "replace", path: `/status/conditions/${index}/status`, value: status },
+      ]);
+      this.pods.objects.set(keyOf(changed), changed);
+    } catch (error) {
+      // The pod is gone, or another one: the next round sees how it is.
+      if (!(error instanceof ApiError)) throw error;
     }
   }
 
@@ -161,8 +184,19 @@ class FakeRay {
     const pod = this.podAt(request);
     const cluster = pod && this.clusterOf(pod);
     const head = cluster && [...this.pods.objects.values()].find((each) => isRunningHead(each) && isOf(cluster)(each));
-    if (cluster === undefined || head === undefined) return void response.destroy();
+    if (pod === undefined || cluster === undefined || head === undefined) return void response.destroy();
+    this.responses.set(response, String(pod.metadata.uid));
     await answerUser(this.headOf(head, cluster).serve, request, response);
+    this.responses.delete(response);
+  }
+
+  /** What a pod that has ended had under way is cut off. */
+  private cutOff(pods: readonly KubernetesObject[]): void {
+    for (const [response, uid] of this.responses) {
+      if (pods.some(({ metadata }) => metadata.uid === uid && metadata.deletionTimestamp === undefined)) continue;
+      this.responses.delete(response);
+      response.destroy();
+    }
   }
 
   /** Whose address the connection came to. */

@@ -136,6 +136,12 @@ export class PodNodes implements Nodes {
     return this.wishes;
   }
 
+  /** Whether Serve's proxy of a worker's pod takes requests: it drains where no replica is. */
+  takesRequests({ metadata }: KubernetesObject): boolean {
+    const node = this.workers.find(({ id }) => id === idOf(metadata.uid));
+    return node?.state === "ALIVE" && !isIdle(node);
+  }
+
   list(): FakeNode[] {
     return [this.head, ...this.workers].map(({ id, group, state }) => ({ id, group, state }));
   }

@@ -1,0 +1,139 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseAllDocuments } from "yaml";
+import { type Manifest, Objects } from "../fake/kubernetes/objects";
+import { root } from "../setup/support";
+import type { KubernetesObject } from "./bed/api";
+import { type Bed, startBed } from "./bed/bed";
+import { GATEWAY_CLASS } from "./bed/gateway";
+import { KubernetesProject } from "./project";
+import { Traffic } from "./traffic";
+
+export interface ServiceOptions {
+  /** Fake machines, with 16 CPUs and so many GPUs each. */
+  nodes: number;
+  gpusPerNode: number;
+  /** What the namespace may have at once. */
+  quota: { pods: number; gpus: number };
+  /** Of the stack, beside short times. */
+  config?: Record<string, unknown>;
+}
+
+/** Envoy's own port for a listener on 80, and that of its admin interface, both in the bed's network. */
+const ENVOY_PORT = 10080;
+const ENVOY_ADMIN_PORT = 29000;
+
+/**
+ * A bed of level gateway with a namespace, an account that has the rights of the example and no others, and a user's
+ * project in it. Fakes: nodes, what runs in the pods, and the plugin of @pulumi/kubernetes; the gateway is Envoy's.
+ */
+export class ServiceOnBed {
+  private constructor(
+    readonly bed: Bed,
+    readonly namespace: string,
+    /** Of the account. */
+    readonly kubeconfig: string,
+    readonly project: KubernetesProject,
+    /** Where Envoy answers on this host. */
+    readonly url: string,
+    private readonly envoyAdmin: string,
+  ) {}
+
+  static async start({ nodes, gpusPerNode, quota, config = {} }: ServiceOptions): Promise<ServiceOnBed> {
+    const bed = await startBed("gateway");
+    try {
+      for (let index = 0; index < nodes; index++) {
+        await bed.addNode({ name: `gpu-${index}`, cpus: 16, gpus: gpusPerNode });
+      }
+      const namespace = await bed.namespace();
+      await applyExample(bed, namespace, "access.yaml");
+      const kubeconfig = await bed.kubeconfigFor(namespace, "rayshift");
+      // One pod or GPU more is refused by the API server.
+      await bed.api.create(`/api/v1/namespaces/${namespace}/resourcequotas`, {
+        metadata: { name: "fits" },
+        spec: { hard: { pods: String(quota.pods), "requests.nvidia.com/gpu": String(quota.gpus) } },
+      });
+      const project = new KubernetesProject(
+        { kubeconfig, context: bed.context, namespace, gateway: { name: "edge", className: GATEWAY_CLASS } },
+        { idleTimeoutSeconds: 1, drainTimeoutSeconds: 2, startupTimeoutSeconds: 300, ...config },
+      );
+      const [port, admin] = [await bed.open(ENVOY_PORT), await bed.open(ENVOY_ADMIN_PORT)];
+      const local = (opened: number) => `http://127.0.0.1:${opened}`;
+      return new ServiceOnBed(bed, namespace, kubeconfig, project, local(port), local(admin));
+    } catch (error) {
+      await bed.stop();
+      throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.project.rayshift("terminate");
+    this.project.removeFolder();
+    await this.bed.stop();
+  }
+
+  async list(path: string): Promise<KubernetesObject[]> {
+    return (await this.bed.api.get<{ items: KubernetesObject[] }>(path)).items;
+  }
+
+  async rayServices(): Promise<string[]> {
+    const all = await this.list(`/apis/ray.io/v1/namespaces/${this.namespace}/rayservices`);
+    return all.map(({ metadata }) => metadata.name).sort();
+  }
+
+  pods(selector = ""): Promise<KubernetesObject[]> {
+    return this.list(`/api/v1/namespaces/${this.namespace}/pods?labelSelector=${encodeURIComponent(selector)}`);
+  }
+
+  /** The head of a version's cluster, or its workers. */
+  podsOf(version: string, type: "head" | "worker"): Promise<KubernetesObject[]> {
+    return this.pods(`rayshift.io/cluster=versions-${version},ray.io/node-type=${type}`);
+  }
+
+  deletePod({ metadata: { name } }: KubernetesObject): Promise<void> {
+    return this.bed.api.delete(`/api/v1/namespaces/${this.namespace}/pods/${name}`);
+  }
+
+  get routePath(): string {
+    return `/apis/gateway.networking.k8s.io/v1/namespaces/${this.namespace}/httproutes/versions`;
+  }
+
+  /** What the quota has refused since the bed was started. */
+  async refusals(): Promise<string[]> {
+    const events = await this.list(`/api/v1/namespaces/${this.namespace}/events`);
+    return events.map(({ message }) => String(message)).filter((message) => message.includes("exceeded quota"));
+  }
+
+  async setGpuQuota(gpus: number): Promise<void> {
+    await this.bed.api.patch(`/api/v1/namespaces/${this.namespace}/resourcequotas/fits`, [
+      { op: "replace", path: "/spec/hard/requests.nvidia.com~1gpu", value: String(gpus) },
+    ]);
+  }
+
+  /** A request's headers with the service's token. */
+  async headers(): Promise<Record<string, string>> {
+    const { stdout } = await this.project.pulumi("stack", "output", "--json", "--show-secrets");
+    return { authorization: `Bearer ${(JSON.parse(stdout) as { queryAuthToken: string }).queryAuthToken}` };
+  }
+
+  /** Requests through Envoy until they are stopped. */
+  async send(perSecond?: number): Promise<Traffic> {
+    return new Traffic(this.url, await this.headers(), perSecond);
+  }
+
+  /** What Envoy itself counts, by the names of its statistics that contain the text. */
+  async envoyCounts(text: string): Promise<Record<string, number>> {
+    const answer = await fetch(`${this.envoyAdmin}/stats?format=json&filter=${text}`);
+    const { stats } = (await answer.json()) as { stats: Array<{ name?: string; value?: number }> };
+    return Object.fromEntries(stats.flatMap(({ name, value }) => (name === undefined ? [] : [[name, value ?? 0]])));
+  }
+}
+
+/** Applies a file of examples/kubernetes as an administrator would, in the namespace in place of the example's. */
+export async function applyExample(bed: Bed, namespace: string, file: string): Promise<void> {
+  const text = readFileSync(join(root, "examples", "kubernetes", file), "utf8");
+  const objects = new Objects({ kubeconfig: bed.kubeconfig }, namespace);
+  for (const document of parseAllDocuments(text.replaceAll("namespace: models", `namespace: ${namespace}`))) {
+    await objects.apply("example", document.toJS() as Manifest);
+  }
+}
