@@ -48,7 +48,7 @@ async function declareService(): Promise<ServiceOutputs> {
   const here = { home: homeOf(projectFolder()), environment: process.env };
   // Elsewhere a plan needs no cluster to be there, and what was deployed once has found it.
   if (config.target === "local" || !(pulumi.runtime.isDryRun() || recorded.rollout !== undefined)) {
-    await preflight(config, wanted, recorded.rollout, here);
+    for (const notice of await preflight(config, wanted, recorded.rollout, here)) await pulumi.log.warn(notice);
   }
   const placement = place(config, wanted, recorded.rollout, new Date());
   for (const notice of placement.notices) await pulumi.log.info(notice);

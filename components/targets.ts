@@ -14,18 +14,23 @@ export interface Here {
 /**
  * Finds what stands in the way of an update before anything changes.
  *
+ * @returns what may stand in the way, for people to read
  * @throws InvalidInput with all the problems
  */
 export async function preflight(
   config: StackConfig,
   wanted: Version,
-  recorded: Pick<RolloutRecord, "primary" | "canary"> | undefined,
+  recorded: Pick<RolloutRecord, "primary" | "canary" | "surge"> | undefined,
   { home, environment }: Here,
-): Promise<void> {
+): Promise<string[]> {
   if (config.kubernetes !== undefined) {
-    return (await import("./kubernetes/preflight.js")).preflight(config.kubernetes, wanted, recorded);
+    const { maxSurgePercent, canaryPercent, inPlace } = config;
+    // In place there is no second cluster.
+    const intent = { wanted, recorded: inPlace === true ? undefined : recorded, maxSurgePercent, canaryPercent };
+    return (await import("./kubernetes/preflight.js")).preflight(config.kubernetes, intent);
   }
   await localPreflight(localHost(home, environment), wanted, recorded, config.port);
+  return [];
 }
 
 /** Where the config wants the service to run. Loads that target's SDK and no other. */

@@ -39,7 +39,8 @@ export async function deploy(options: DeployOptions): Promise<CommandResult> {
     const outputs = await stack.outputs(signal);
     // What the program would find before it registers anything, found before the config changes.
     const { home } = session.project;
-    await preflight(wanted.config, wanted.version, outputs?.rollout, { home, environment: session.environment });
+    const here = { home, environment: session.environment };
+    const notices = await preflight(wanted.config, wanted.version, outputs?.rollout, here);
     if (outputs === undefined) await stack.create(signal);
     const clusters = outputs === undefined ? [] : await stack.settle(signal);
     const version = wanted.version.name;
@@ -48,7 +49,7 @@ export async function deploy(options: DeployOptions): Promise<CommandResult> {
       command: "deploy",
       service: wanted.source.spec.name,
       version,
-      notices: wanted.config.notices,
+      notices: [...wanted.config.notices, ...notices],
     });
     const outcome = isDeployed(outputs)
       ? await change(session, outputs, wanted, clusters, options.retry === true)

@@ -1,51 +1,65 @@
-import { ApiServerRefused, ApiServerUnreachable, getObject } from "../../provider/kubernetes/api";
+import {
+  ApiServerRefused,
+  ApiServerUnreachable,
+  getObject,
+  type KubernetesObject,
+} from "../../provider/kubernetes/api";
 import { InvalidInput, type Problem } from "../problems";
-import type { RolloutRecord, Version } from "../record";
+import { type Intent, type QuotaFindings, quotaFindings } from "./quotas";
 import type { KubernetesSettings } from "./settings";
 
 interface Group {
   path: string;
+  /** Plural names of its resources that a service is made of. */
+  resources: string[];
   what: string;
   remedy: string;
 }
 
 const KUBERAY: Group = {
   path: "/apis/ray.io/v1",
-  what: "has no KubeRay (ray.io/v1)",
+  resources: ["rayservices", "rayclusters"],
+  what: "KubeRay (ray.io/v1)",
   remedy: "install its operator, 1.5 or newer, with its CRDs",
 };
 const GATEWAY_API: Group = {
   path: "/apis/gateway.networking.k8s.io/v1",
-  what: "has no Gateway API (gateway.networking.k8s.io/v1)",
+  resources: ["gateways", "gatewayclasses", "httproutes"],
+  what: "Gateway API (gateway.networking.k8s.io/v1)",
   remedy: "install its CRDs and an implementation, for example Envoy Gateway",
 };
 const ENVOY: Group = {
   path: "/apis/gateway.envoyproxy.io/v1alpha1",
-  what: "has no Envoy Gateway (gateway.envoyproxy.io/v1alpha1)",
+  resources: ["securitypolicies", "httproutefilters"],
+  what: "Envoy Gateway (gateway.envoyproxy.io/v1alpha1)",
   remedy: "install it, or set `gateway.implementation` to other",
 };
 
 /**
  * Finds what the Kubernetes cluster lacks before anything changes.
  *
+ * @returns what may stand in the way
  * @throws InvalidInput with all the problems
  */
-export async function preflight(
-  settings: KubernetesSettings,
-  _wanted: Version,
-  _recorded: Pick<RolloutRecord, "primary" | "canary"> | undefined,
-): Promise<void> {
-  const problems = await problemsOf(settings).catch((error: unknown): Problem[] => {
+export async function preflight(settings: KubernetesSettings, intent: Intent): Promise<string[]> {
+  const { problems, notices } = await findingsOf(settings, intent).catch((error: unknown): QuotaFindings => {
     const told = error instanceof ApiServerUnreachable || error instanceof ApiServerRefused;
     if (!told) throw error;
     const remedy = "see that `kubectl get namespaces` works with the same kubeconfig and context";
-    return [{ path: "", rule: error.message.replace(/\.$/, ""), remedy }];
+    return { problems: [{ path: "", rule: error.message.replace(/\.$/, ""), remedy }], notices: [] };
   });
   const placed = problems.map(({ path, ...problem }) => ({
     ...problem,
     path: path === "" ? "rayshift:kubernetes" : `rayshift:kubernetes.${path}`,
   }));
   if (placed.length > 0) throw new InvalidInput(placed, "stack config");
+  return notices;
+}
+
+async function findingsOf(settings: KubernetesSettings, intent: Intent): Promise<QuotaFindings> {
+  const problems = await problemsOf(settings);
+  const { problems: ofQuotas, notices } = await quotaFindings(settings, intent);
+  return { problems: [...problems, ...ofQuotas], notices };
 }
 
 async function problemsOf(settings: KubernetesSettings): Promise<Problem[]> {
@@ -53,8 +67,9 @@ async function problemsOf(settings: KubernetesSettings): Promise<Problem[]> {
   const has = async (path: string) => (await getObject(settings, path)) !== undefined;
   const groups = [KUBERAY, GATEWAY_API, ...(gateway.implementation === "envoy" ? [ENVOY] : [])];
   const missing: Problem[] = [];
-  for (const { path, what, remedy } of groups) {
-    if (!(await has(path))) missing.push({ path: "", rule: `the cluster ${what}`, remedy });
+  for (const group of groups) {
+    const lacks = await lackingOf(settings, group);
+    if (lacks !== undefined) missing.push({ path: "", rule: `the cluster has no ${lacks}`, remedy: group.remedy });
   }
   if (!(await has(`/api/v1/namespaces/${namespace}`))) {
     const remedy = `make it: kubectl create namespace ${namespace}`;
@@ -73,4 +88,13 @@ async function problemsOf(settings: KubernetesSettings): Promise<Problem[]> {
     missing.push({ path: "gateway.className", value: className, rule: "is no GatewayClass", remedy });
   }
   return missing;
+}
+
+/** What the API server does not know of a group: all of it, or some of its resources, whose CRDs are not there. */
+async function lackingOf(settings: KubernetesSettings, { path, resources, what }: Group): Promise<string | undefined> {
+  const group = await getObject<KubernetesObject & { resources?: Array<{ name: string }> }>(settings, path);
+  if (group === undefined) return what;
+  const known = (group.resources ?? []).map(({ name }) => name);
+  const lacking = resources.filter((name) => !known.includes(name));
+  return lacking.length === 0 ? undefined : `${lacking.join(" and ")} of ${what}`;
 }

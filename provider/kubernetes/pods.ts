@@ -81,4 +81,5 @@ export async function whyNoPod(address: RayServiceAddress, signal?: AbortSignal)
   return troubles.length === 0 ? undefined : troubles.slice(0, 3).join("; ");
 }
 
-const takesUp = ({ status }: Pod) => !["Succeeded", "Failed"].includes(status?.phase ?? "");
+/** Whether a pod still has what it asked for: also one that is being deleted does. */
+export const takesUp = ({ status }: Pod) => !["Succeeded", "Failed"].includes(status?.phase ?? "");
