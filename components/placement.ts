@@ -168,11 +168,14 @@ function atWaypoint(
         "`pulumi config rm rayshift:waypoint`. Nothing was changed.",
     );
   }
-  if (waypoint.immediate === true || canary === undefined) {
-    const order = waypoint.immediate === true ? "concurrent" : "back";
-    return { ...steady(primary), leaving: recorded.canary, order };
-  }
   const { primaryCapacity, canaryCapacity, canaryTraffic } = waypoint;
+  if (waypoint.immediate === true || canary === undefined) {
+    const { primary: whole, ...rest } = steady(primary);
+    const order = waypoint.immediate === true ? "concurrent" : "back";
+    // What is left of a primary may have to serve alone until there is room for the rest of it.
+    const capacity = waypoint.immediate === true && primaryCapacity < 100 ? primaryCapacity : null;
+    return { ...rest, primary: { ...whole, capacity }, leaving: recorded.canary, order };
+  }
   const problems = check({ primaryCapacity, canaryCapacity, canaryTraffic }, waypoint.surge);
   if (problems.length > 0) {
     throw new Refusal(

@@ -112,7 +112,7 @@ const waypoint = worded(
 function reportUnservedTraffic(value: Record<string, unknown>, report: Report): void {
   const { primary, canary, primaryCapacity, canaryCapacity, canaryTraffic: traffic } = value;
   if (primary !== undefined && primary === canary) report(["canary"], "is the primary's version", "name two versions");
-  if (typeof traffic !== "number") return;
+  if (typeof traffic !== "number" || value.immediate === true) return;
   const remedy = "give no side more traffic than capacity";
   if (typeof canaryCapacity === "number" && traffic > canaryCapacity) {
     report(["canaryTraffic"], `is more than the canary's capacity, which is ${canaryCapacity}%`, remedy);

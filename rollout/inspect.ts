@@ -2,7 +2,7 @@ import { waypointOf } from "../components/placement";
 import type { PlacedVersion, RolloutRecord } from "../components/record";
 import type { Addresses } from "../components/service";
 import type { ClusterAddress } from "../components/target";
-import { DashboardUnreachable, getApplications, NoWayToDashboard } from "../provider/serve/dashboard";
+import { DashboardUnreachable, getApplications, HeadMissing, NoWayToDashboard } from "../provider/serve/dashboard";
 import { unhealthyReason } from "../provider/serve/health";
 import { clusterNodes } from "../provider/serve/nodes";
 import { capacityInUse, deploymentsOf, isEmpty, type Observation } from "../provider/serve/observation";
@@ -101,8 +101,14 @@ async function askCluster(address: ClusterAddress | undefined, signal?: AbortSig
   return {
     observation: undefined,
     workers,
-    problem: reason instanceof DashboardUnreachable ? "its head does not answer" : String(reason?.message ?? reason),
+    problem: problemOf(reason),
   };
+}
+
+function problemOf(reason: unknown): string {
+  if (reason instanceof HeadMissing) return `its head does not answer: ${reason.why}`;
+  if (reason instanceof DashboardUnreachable) return "its head does not answer";
+  return reason instanceof Error ? reason.message : String(reason);
 }
 
 /**

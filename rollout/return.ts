@@ -2,7 +2,7 @@ import { waypointOf } from "../components/placement";
 import type { PlacedVersion, RejectedVersion } from "../components/record";
 import { elsewhere, type Rollout, walkTo } from "./drive";
 import { DeadlinePassed, RolledBack, UpdateFailed } from "./errors";
-import { inspect, primaryServes } from "./inspect";
+import { type Inspection, inspect, primaryServes } from "./inspect";
 import { equal, primaryOnly, type Waypoint } from "./plan";
 import { type Deployed, isDeployed, type Session } from "./session";
 import type { Interruption } from "./watch";
@@ -39,7 +39,7 @@ export async function giveUp(
   }
   const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
   // All at once asks nobody whether the primary can take its traffic: only for one that serves.
-  if (how.atOnce && why.kind === "unhealthy" && primaryServes(seen)) await backAtOnce(session, deployed);
+  if (how.atOnce && why.kind === "unhealthy" && primaryServes(seen)) await backAtOnce(session, deployed, seen);
   else await goBack(session, deployed, goal.surge);
   throw new (why.kind === "deadline" ? DeadlinePassed : RolledBack)(versions.canary, why.reason);
 }
@@ -63,6 +63,9 @@ export async function goBack(session: Session, deployed: Deployed, surge: number
   const { primary, canary, startedAt, deadline } = deployed.rollout;
   session.config.edit(configOf(primary));
   const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
+  // Nothing could grow before the cluster of a dead canary has ended, and there is no traffic of it to protect.
+  const stuck = seen.canary?.replicas === null && keepsNodes(deployed) && primaryServes(seen);
+  if (canary !== undefined && stuck) return backAtOnce(session, deployed, seen);
   // What was recorded counts as well: the program goes by it, and refuses to end in one update what the record has half way.
   const whole = Math.min(seen.at.primaryCapacity, waypointOf(deployed.rollout).primaryCapacity) === 100;
   if (canary !== undefined && !whole) {
@@ -83,13 +86,20 @@ export async function goBack(session: Session, deployed: Deployed, surge: number
   session.config.edit({ waypoint: undefined, rejected: undefined });
 }
 
-/** Weights, the primary's capacity and the canary's end in one update in which nothing waits for anything. */
-async function backAtOnce(session: Session, deployed: Deployed): Promise<void> {
+/** Whether the nodes of a dead head stay until somebody ends its cluster, as pods do. */
+const keepsNodes = ({ targets }: Deployed) => targets.loadBalancer?.httpRoute !== undefined;
+
+/**
+ * Weights, the primary's capacity and the canary's end in one update in which nothing waits for anything. An engine deletes
+ * last: where the primary may have no room before, it grows in an update of its own.
+ */
+async function backAtOnce(session: Session, deployed: Deployed, { at, gone }: Inspection): Promise<void> {
   const { primary, canary, startedAt } = deployed.rollout;
+  const growsLater = keepsNodes(deployed) && at.primaryCapacity < 100;
   const immediate = {
     primary: primary.name,
     canary: canary?.name ?? "none",
-    primaryCapacity: 100,
+    primaryCapacity: growsLater ? at.primaryCapacity : 100,
     canaryCapacity: 0,
     canaryTraffic: 0,
     direction: "back",
@@ -97,7 +107,17 @@ async function backAtOnce(session: Session, deployed: Deployed): Promise<void> {
     immediate: true,
   };
   session.config.edit({ ...configOf(primary), waypoint: immediate });
-  await end(session, deployed, `back to ${primary.name} at once`, waypointOf(deployed.rollout));
+  const message = `back to ${primary.name} at once`;
+  if (growsLater) {
+    const refresh = gone.length > 0;
+    await watchedUpdate(session, deployed, { message, endWhenUnhealthy: false, refresh });
+    if (refresh) await session.stack.settle(session.signal);
+    session.config.edit({ waypoint: undefined });
+    const ended = await deployedOutputs(session);
+    await end(session, ended, `${primary.name} grows to 100%`, waypointOf(ended.rollout));
+  } else {
+    await end(session, deployed, message, waypointOf(deployed.rollout));
+  }
   session.config.edit({ waypoint: undefined, rejected: undefined });
 }
 

@@ -4,6 +4,7 @@ import type { Addresses } from "../components/service";
 import { identify, signalProcess, waitForEnd } from "../provider/local/process";
 import { resourceTypes } from "../provider/types";
 import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
+import { explained } from "./explained";
 import { endLanguageHosts, isOrphan } from "./orphans";
 import { type HistoryEntry, historyEntry } from "./pastRollouts";
 import { type CliResult, type EngineEvent, failureOf, isLocked, killed, type PulumiCli } from "./pulumi";
@@ -138,9 +139,9 @@ export class Stack {
     const result = await this.unlocked(() => {
       errors.length = 0;
       const follow = (event: EngineEvent) => {
-        const { severity, message } = event.diagnosticEvent ?? {};
+        const { severity, message, urn } = event.diagnosticEvent ?? {};
         if (severity === "error" && message !== undefined && message.trim() !== "update failed")
-          errors.push(cleaned(message));
+          errors.push(explained(cleaned(message), urn));
         onEvent?.(event);
       };
       return this.cli.runWithEvents(args, follow, signal);

@@ -1,7 +1,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { stringify } from "yaml";
 import { applicationName, type ServeDeployment } from "../serve/config";
-import { DashboardUnreachable, NoWayToDashboard, type RayServiceAddress, ServeRejected } from "../serve/dashboard";
+import {
+  DashboardUnreachable,
+  HeadMissing,
+  NoWayToDashboard,
+  type RayServiceAddress,
+  ServeRejected,
+} from "../serve/dashboard";
 import {
   type Answer,
   ApiServerRefused,
@@ -14,6 +20,7 @@ import {
   listObjects,
   messageOf,
 } from "./api";
+import { podsOf, troubleOf } from "./pods";
 
 /** Who owns `spec.serveConfigV2`, so that whatever else makes the RayService does not touch it. */
 export const serveConfigManager = "rayshift-serve";
@@ -258,6 +265,16 @@ async function failureOf(
     return new ServeRejected(`Ray's dashboard of ${nameOf(address)} refused ${which} (${status})`);
   }
   if ((await getRayService(address, signal)) === undefined) return gone(address);
+  const heads = (await podsOf(address, signal)).filter(
+    ({ metadata }) => metadata.labels?.["ray.io/node-type"] === "head",
+  );
+  const runs = heads.some(
+    ({ metadata, status: is }) => metadata.deletionTimestamp === undefined && is?.phase === "Running",
+  );
+  if (!runs) {
+    const why = troubleOf(heads).join("; ") || "KubeRay has made no pod for it yet";
+    return new HeadMissing(`Ray's dashboard of ${nameOf(address)} cannot be reached, no head runs: ${why}`, why);
+  }
   return new DashboardUnreachable(
     `Ray's dashboard of ${nameOf(address)} cannot be reached: ${said} (${status})`,
     false,

@@ -9,6 +9,7 @@ import {
   DashboardUnreachable,
   deleteApplications,
   getApplications,
+  HeadMissing,
   placeOf,
   putApplications,
 } from "./dashboard";
@@ -118,7 +119,7 @@ export function applicationsType(
       try {
         return liveState(state, await getApplications(state, context.signal));
       } catch (error) {
-        if (error instanceof DashboardUnreachable && error.refused) return undefined;
+        if (error instanceof HeadMissing || (error instanceof DashboardUnreachable && error.refused)) return undefined;
         throw error;
       }
     },

@@ -60,6 +60,17 @@ export class NoWayToDashboard extends DashboardUnreachable {
   }
 }
 
+/** There is no head that could answer; another may come, with nothing of what this one had. */
+export class HeadMissing extends DashboardUnreachable {
+  constructor(
+    message: string,
+    /** Why it does not come, in the words of whoever is to make it. */
+    readonly why: string,
+  ) {
+    super(message, false);
+  }
+}
+
 /** Ray answered and said no; the message holds Ray's own text. */
 export class ServeRejected extends Error {
   override readonly name = "ServeRejected";

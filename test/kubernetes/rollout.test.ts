@@ -38,20 +38,6 @@ describe("a service on Kubernetes", function () {
 
   const engineEnds = () => until("the engine's end", 60, () => project.engines().length === 0 || undefined);
 
-  it("is not deployed where the cluster lacks something, and all of it is said before anything changes", async () => {
-    const elsewhere = new KubernetesProject({
-      kubeconfig: service.bed.kubeconfig,
-      namespace: "nowhere",
-      gateway: { name: "none" },
-    });
-    const refused = await elsewhere.rayshift("deploy", "-f", elsewhere.serviceFile("v1"));
-    elsewhere.removeFolder();
-    assert.equal(refused.code, 2, refused.stderr);
-    assert.match(refused.stderr, /kubernetes\.namespace: "nowhere" does not exist; make it: kubectl create namespace/);
-    assert.match(refused.stderr, /kubernetes\.gateway\.name: "none" is no Gateway/);
-    Object.assign(process.env, project.environment);
-  });
-
   it("can be planned without a cluster", async () => {
     const elsewhere = new KubernetesProject({ kubeconfig: join(project.folder, "none"), gateway: { name: "none" } });
     elsewhere.configure({ service: parse(readFileSync(elsewhere.serviceFile("v1"), "utf8")) });
