@@ -15,6 +15,8 @@ export interface ServiceOptions {
   gpusPerNode: number;
   /** What the namespace may have at once. */
   quota: { pods: number; gpus: number };
+  /** Whether the stack's config names the account's kubeconfig; else the environment does. */
+  named?: boolean;
   /** Of the stack, beside short times. */
   config?: Record<string, unknown>;
 }
@@ -28,6 +30,8 @@ const ENVOY_ADMIN_PORT = 29000;
  * project in it. Fakes: nodes, what runs in the pods, and the plugin of @pulumi/kubernetes; the gateway is Envoy's.
  */
 export class ServiceOnBed {
+  private readonly sent: Traffic[] = [];
+
   private constructor(
     readonly bed: Bed,
     readonly namespace: string,
@@ -39,7 +43,7 @@ export class ServiceOnBed {
     private readonly envoyAdmin: string,
   ) {}
 
-  static async start({ nodes, gpusPerNode, quota, config = {} }: ServiceOptions): Promise<ServiceOnBed> {
+  static async start({ nodes, gpusPerNode, quota, named = true, config = {} }: ServiceOptions): Promise<ServiceOnBed> {
     const bed = await startBed("gateway");
     try {
       for (let index = 0; index < nodes; index++) {
@@ -53,10 +57,13 @@ export class ServiceOnBed {
         metadata: { name: "fits" },
         spec: { hard: { pods: String(quota.pods), "requests.nvidia.com/gpu": String(quota.gpus) } },
       });
-      const project = new KubernetesProject(
-        { kubeconfig, context: bed.context, namespace, gateway: { name: "edge", className: GATEWAY_CLASS } },
-        { idleTimeoutSeconds: 1, drainTimeoutSeconds: 2, startupTimeoutSeconds: 300, ...config },
-      );
+      const where = { namespace, gateway: { name: "edge", className: GATEWAY_CLASS } };
+      const project = new KubernetesProject(named ? { kubeconfig, context: bed.context, ...where } : where, {
+        idleTimeoutSeconds: 1,
+        drainTimeoutSeconds: 2,
+        startupTimeoutSeconds: 300,
+        ...config,
+      });
       const [port, admin] = [await bed.open(ENVOY_PORT), await bed.open(ENVOY_ADMIN_PORT)];
       const local = (opened: number) => `http://127.0.0.1:${opened}`;
       return new ServiceOnBed(bed, namespace, kubeconfig, project, local(port), local(admin));
@@ -67,6 +74,7 @@ export class ServiceOnBed {
   }
 
   async stop(): Promise<void> {
+    for (const each of this.sent) await each.stop();
     await this.project.rayshift("terminate");
     this.project.removeFolder();
     await this.bed.stop();
@@ -118,7 +126,9 @@ export class ServiceOnBed {
 
   /** Requests through Envoy until they are stopped. */
   async send(perSecond?: number): Promise<Traffic> {
-    return new Traffic(this.url, await this.headers(), perSecond);
+    const traffic = new Traffic(this.url, await this.headers(), perSecond);
+    this.sent.push(traffic);
+    return traffic;
   }
 
   /** What Envoy itself counts, by the names of its statistics that contain the text. */

@@ -1,10 +1,10 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { identify } from "../../../provider/local/process";
 import type { Api } from "./api";
 import { buildParts, type Folders, fetchEnvoy } from "./binaries";
-import { CONTEXT, type ControlPlane, startControlPlane } from "./controlPlane";
+import { AUDIT_LOG, CONTEXT, type ControlPlane, startControlPlane } from "./controlPlane";
 import { definitionsAreServed } from "./definitions";
 import { removeControlGroup } from "./full/cgroups";
 import { whyNoNode } from "./full/debianPackages";
@@ -64,6 +64,8 @@ export interface Bed {
   context: string;
   /** Path of another one, with the rights of a service account that there is, for an hour. */
   kubeconfigFor(namespace: string, account: string): Promise<string>;
+  /** What a service account has asked the API server for and got, each once: `VERB GROUP/RESOURCE NAMESPACE`. */
+  askedBy(namespace: string, account: string): string[];
   /** The administrator's access as a client. */
   api: Api;
   /** A new namespace, by name; it goes with the bed. */
@@ -139,6 +141,8 @@ export async function startBed(level: Level): Promise<Bed> {
       kubeconfig: started.kubeconfig,
       context: CONTEXT,
       kubeconfigFor: started.kubeconfigFor,
+      askedBy: (namespace, account) =>
+        askedBy(join(folder, AUDIT_LOG), `system:serviceaccount:${namespace}:${account}`),
       api,
       namespace: () => makeNamespace(started.api, `test-${++namespaces}`, withPods),
       open: started.network.open,
@@ -182,6 +186,29 @@ async function makeNamespace(api: Api, name: string, withPods: boolean): Promise
     await api.get(`/api/v1/namespaces/${name}/serviceaccounts/default`);
     return name;
   });
+}
+
+interface AuditEvent {
+  verb: string;
+  user: { username: string };
+  objectRef?: { apiGroup?: string; resource?: string; subresource?: string; namespace?: string };
+  responseStatus?: { code?: number };
+}
+
+function askedBy(log: string, username: string): string[] {
+  const events = readFileSync(log, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as AuditEvent);
+  const granted = events.filter(({ user, objectRef, responseStatus }) => {
+    return user.username === username && objectRef?.resource !== undefined && responseStatus?.code !== 403;
+  });
+  const words = granted.map(
+    ({ verb, objectRef: { apiGroup = "", resource = "", subresource, namespace = "" } = {} }) => {
+      return `${verb} ${apiGroup}/${resource}${subresource === undefined ? "" : `/${subresource}`} ${namespace}`;
+    },
+  );
+  return [...new Set(words)].sort();
 }
 
 /** Folders of beds whose process was killed. */

@@ -16,6 +16,15 @@ export const CONTEXT = "rayshift-bed";
 const START_SECONDS = 120;
 const TOKEN_SECONDS = 3600;
 
+/** In the bed's folder: what service accounts asked for, a JSON object a line. */
+export const AUDIT_LOG = "audit.jsonl";
+const AUDIT_POLICY = {
+  apiVersion: "audit.k8s.io/v1",
+  kind: "Policy",
+  omitStages: ["RequestReceived"],
+  rules: [{ level: "Metadata", userGroups: ["system:serviceaccounts"] }, { level: "None" }],
+};
+
 /** A running API server, and how it is reached. */
 export interface ControlPlane {
   network: Network;
@@ -77,6 +86,8 @@ export async function startControlPlane(
     `--advertise-address=${NODE_ADDRESS}`,
     `--cert-dir=${keys}`,
     `--token-auth-file=${tokens}`,
+    `--audit-policy-file=${secret(join(keys, "audit.json"), JSON.stringify(AUDIT_POLICY))}`,
+    `--audit-log-path=${join(folder, AUDIT_LOG)}`,
     "--authorization-mode=RBAC",
     `--service-cluster-ip-range=${SERVICE_NETWORK}`,
     "--service-account-issuer=https://kubernetes.default.svc",
