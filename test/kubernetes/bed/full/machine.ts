@@ -94,16 +94,16 @@ async function makeNamespaces(processes: Processes, plane: ControlPlane, own: st
   for (const path of SHADOWED) {
     const name = path.slice(1).replaceAll("/", "-");
     const [upper, work] = ["upper", "work"].map((each) => join(own, "shadows", name, each));
-    lines.push(`mkdir -p ${upper} ${work}`);
-    lines.push(`mount -t overlay overlay -o lowerdir=${path},upperdir=${upper},workdir=${work} ${path}`);
+    lines.push(`mkdir -p '${upper}' '${work}'`);
+    lines.push(`mount -t overlay overlay -o 'lowerdir=${path},upperdir=${upper},workdir=${work}' ${path}`);
   }
   mkdirSync(join(own, "kernel"));
   for (const [name, value] of Object.entries(KERNEL_DEFAULTS)) {
     const file = configFile(join(own, "kernel"), name.replaceAll("/", "."), `${value}\n`);
-    lines.push(`mount --bind ${file} /proc/sys/${name}`);
+    lines.push(`mount --bind '${file}' /proc/sys/${name}`);
   }
   // The first process of the namespace has to take in what others leave behind, which a waiting shell does.
-  lines.push(`touch ${join(own, "ready")}`, "sleep infinity &", "wait");
+  lines.push(`touch '${join(own, "ready")}'`, "sleep infinity &", "wait");
   const namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
   const { pid } = processes.start("node", plane.network.enter, [
     "unshare",
