@@ -64,6 +64,19 @@ describe("placement of a waypoint of the driver", () => {
     assert.deepEqual(recordAfter(placement), running);
   });
 
+  it("goes back at once with what is left of the primary, where the rest has no room yet", () => {
+    const waypoint = waypointConfig({
+      direction: "back",
+      primaryCapacity: 25,
+      canaryCapacity: 0,
+      canaryTraffic: 0,
+      immediate: true,
+    });
+    const { primary, canary, leaving, order } = placing({ waypoint }, v1, rollingOut([25, 75, 75], 50));
+    assert.deepEqual([primary.capacity, primary.traffic, canary], [25, 100, undefined]);
+    assert.deepEqual([leaving?.name, order], ["v2", "concurrent"]);
+  });
+
   it("is over when its canary is gone and the primary's version is wanted", () => {
     assert.deepEqual(recordAfter(placing({ waypoint: waypointConfig({ direction: "back" }) }, v1, running)), running);
   });

@@ -188,6 +188,8 @@ describe("parseStackConfig", () => {
     it("takes an immediate rollback", () => {
       const back = { primaryCapacity: 100, canaryCapacity: 0, canaryTraffic: 0, direction: "back", immediate: true };
       assert.equal(withWaypoint(back)().waypoint?.immediate, true);
+      const partly = withWaypoint({ ...back, primaryCapacity: 30 })();
+      assert.equal(partly.waypoint?.primaryCapacity, 30);
     });
 
     it("refuses more traffic than the canary has capacity for", () => {

@@ -40,7 +40,8 @@ export class ServiceOnBed {
     readonly project: KubernetesProject,
     /** Where Envoy answers on this host. */
     readonly url: string,
-    private readonly envoyAdmin: string,
+    /** Where its admin interface answers. */
+    readonly envoyAdmin: string,
   ) {}
 
   static async start({ nodes, gpusPerNode, quota, named = true, config = {} }: ServiceOptions): Promise<ServiceOnBed> {

@@ -3,6 +3,7 @@ import { parse } from "yaml";
 import {
   DashboardUnreachable,
   getApplications,
+  HeadMissing,
   NoWayToDashboard,
   putApplications,
   ServeRejected,
@@ -51,6 +52,30 @@ describe("Ray behind an API server", () => {
     assert.equal(await refused(), false);
     ray.remove();
     assert.equal(await refused(), true);
+  });
+
+  it("has no head where none of its pods is one that runs, and says why", async () => {
+    ray.head = false;
+    const pod = (status: object) => {
+      api.set("/api/v1/namespaces/models/pods/head", {
+        metadata: { labels: { "rayshift.io/cluster": ray.address.rayService, "ray.io/node-type": "head" } },
+        status,
+      });
+    };
+    const condition = {
+      type: "PodScheduled",
+      status: "False",
+      reason: "Unschedulable",
+      message: "0/3 nodes are available",
+    };
+    pod({ phase: "Pending", conditions: [condition] });
+    await assert.rejects(getApplications(address()), (error) => {
+      assert.ok(error instanceof HeadMissing, String(error));
+      assert.equal(error.why, "pod head: Unschedulable: 0/3 nodes are available");
+      return !error.refused;
+    });
+    pod({ phase: "Running" });
+    await assert.rejects(getApplications(address()), (error) => !(error instanceof HeadMissing));
   });
 
   it("may still run when the API server is silent, which is named", async () => {
