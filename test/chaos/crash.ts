@@ -87,7 +87,7 @@ function killNow(pid: number): void {
 }
 
 function roleOf(program = ""): Role | undefined {
-  if (/provider[/]main\.js$/.test(program)) return "provider";
+  if (/(provider[/]main|fake[/]kubernetes[/]plugin)\.js$/.test(program)) return "provider";
   return /cli[/]main\.js$/.test(program) ? "driver" : undefined;
 }
 

@@ -5,6 +5,7 @@ import * as service from "@pulumi/pulumi/proto/provider_grpc_pb";
 import * as messages from "@pulumi/pulumi/proto/provider_pb";
 import { Empty } from "google-protobuf/google/protobuf/empty_pb";
 import { Struct } from "google-protobuf/google/protobuf/struct_pb";
+import { effect } from "../../../provider/effects";
 import { unwrap, wrapSecrets } from "../../../provider/wire";
 import { livePart, type Manifest, Objects } from "./objects";
 
@@ -135,7 +136,8 @@ const handlers: Record<string, Call> = {
     return response;
   }),
   delete: handler(async (request: messages.DeleteRequest) => {
-    await required().delete(manifestOf(bagOf(request.getOldInputs())), ended.signal);
+    const manifest = manifestOf(bagOf(request.getOldInputs()));
+    await effect(`delete ${manifest.kind}`, idOf(manifest), () => required().delete(manifest, ended.signal));
     return new Empty();
   }),
   cancel: handler(async () => {
@@ -148,7 +150,8 @@ async function put(urn: string, inputs: Bag, preview: boolean): Promise<Outcome>
   const manifest = manifestOf(inputs);
   if (preview) return { id: "", outputs: inputs };
   ended.signal.throwIfAborted();
-  const live = await required().apply(urn, await required().placed(manifest));
+  const placed = await required().placed(manifest);
+  const live = await effect(`apply ${placed.kind}`, idOf(placed), () => required().apply(urn, placed));
   return { id: idOf(live), outputs: outputsOf(live) };
 }
 

@@ -11,6 +11,8 @@ export interface Watched {
   namespace: string;
   service: string;
   versions: readonly string[];
+  /** URL of the one Envoy's admin interface; absent: that of the gateway's one pod, through the API server. */
+  envoy?: string;
 }
 
 interface Locality {
@@ -35,7 +37,14 @@ export interface KubernetesSources extends Sources {
 }
 
 /** A service on Kubernetes by its pods, Ray's own answers, and what its Envoys divide the requests by. */
-export function kubernetesSources({ api, kubeconfig, namespace, service, versions }: Watched): KubernetesSources {
+export function kubernetesSources({
+  api,
+  kubeconfig,
+  namespace,
+  service,
+  versions,
+  envoy,
+}: Watched): KubernetesSources {
   const workersOf: Record<string, number[]> = Object.fromEntries(versions.map((version) => [version, []]));
   const podsOf = async (version: string) => {
     const selector = encodeURIComponent(`rayshift.io/cluster=${service}-${version}`);
@@ -70,22 +79,39 @@ export function kubernetesSources({ api, kubeconfig, namespace, service, version
       return taking.length;
     },
     weights: async () => {
-      const proxies = await list(api, `/api/v1/namespaces/${GATEWAY_NAMESPACE}/pods?labelSelector=${OF_A_GATEWAY}`);
-      const [proxy, ...others] = proxies.filter(
-        ({ metadata, status }) => metadata.deletionTimestamp === undefined && status.phase === "Running",
-      );
-      if (proxy === undefined || others.length > 0) return undefined;
+      const askEnvoy = envoy === undefined ? await podAsker(api) : urlAsker(envoy);
+      if (askEnvoy === undefined) return undefined;
       const addresses = Object.fromEntries(
         (await Promise.all(versions.map(podsOf))).flatMap((pods, index) =>
           pods.map(({ status }) => [status.podIP, versions[index]!] as const),
         ),
       );
-      return await envoyWeights(api, proxy.metadata.name, addresses);
+      return await envoyWeights(askEnvoy, addresses);
     },
   };
 }
 
 const OF_A_GATEWAY = "gateway.envoyproxy.io%2Fowning-gateway-name";
+
+/** A path of an Envoy's admin interface; undefined where it does not answer. */
+type AskEnvoy = <T>(path: string) => Promise<T | undefined>;
+
+async function podAsker(api: Api): Promise<AskEnvoy | undefined> {
+  const proxies = await list(api, `/api/v1/namespaces/${GATEWAY_NAMESPACE}/pods?labelSelector=${OF_A_GATEWAY}`);
+  const [proxy, ...others] = proxies.filter(
+    ({ metadata, status }) => metadata.deletionTimestamp === undefined && status.phase === "Running",
+  );
+  if (proxy === undefined || others.length > 0) return undefined;
+  const admin = `/api/v1/namespaces/${GATEWAY_NAMESPACE}/pods/${proxy.metadata.name}:${ENVOY_ADMIN_PORT}/proxy`;
+  return <T>(path: string) => api.get<T>(admin + path).catch(() => undefined);
+}
+
+function urlAsker(url: string): AskEnvoy {
+  return <T>(path: string) =>
+    fetch(url + path)
+      .then((response) => response.json() as Promise<T>)
+      .catch(() => undefined);
+}
 
 /**
  * The weights by which one Envoy divides requests without a header, by version.
@@ -93,13 +119,11 @@ const OF_A_GATEWAY = "gateway.envoyproxy.io%2Fowning-gateway-name";
  * @param addresses versions by the addresses of their pods
  */
 async function envoyWeights(
-  api: Api,
-  pod: string,
+  ask: AskEnvoy,
   addresses: Record<string, string>,
 ): Promise<Record<string, number> | undefined> {
-  const admin = `/api/v1/namespaces/${GATEWAY_NAMESPACE}/pods/${pod}:${ENVOY_ADMIN_PORT}/proxy/config_dump`;
-  const routes = await dump<RoutesDump>(api, `${admin}?resource=dynamic_route_configs`);
-  const endpoints = await dump<EndpointsDump>(api, `${admin}?include_eds&resource=dynamic_endpoint_configs`);
+  const routes = await ask<RoutesDump>("/config_dump?resource=dynamic_route_configs");
+  const endpoints = await ask<EndpointsDump>("/config_dump?include_eds&resource=dynamic_endpoint_configs");
   const all = (routes?.configs ?? [])
     .flatMap(({ route_config }) => route_config.virtual_hosts ?? [])
     .flatMap((host) => host.routes);
@@ -117,10 +141,6 @@ async function envoyWeights(
     weights[version] = (weights[version] ?? 0) + weight;
   }
   return Object.keys(weights).length === 0 ? undefined : weights;
-}
-
-async function dump<T>(api: Api, path: string): Promise<T | undefined> {
-  return await api.get<T>(path).catch(() => undefined);
 }
 
 async function list(api: Api, path: string): Promise<KubernetesObject[]> {
