@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { projectVariable } from "../components/nearestProject";
 import { effect } from "../provider/effects";
 import { identify } from "../provider/local/process";
+import { removeEmptyAttributes } from "./emptyAttributes";
 import { Refused, UpdateFailed } from "./errors";
 import { claimedBy } from "./orphans";
 import type { Project } from "./project";
@@ -46,6 +47,13 @@ export class PulumiCli {
   ) {}
 
   async run(args: readonly string[], signal?: AbortSignal, input = ""): Promise<CliResult> {
+    const result = await this.runOnce(args, signal, input);
+    const unreadable = result.code !== 0 && /\bEOF\b/.test(result.stderr + result.stdout);
+    if (!unreadable || !removeEmptyAttributes(this.project, this.environment)) return result;
+    return this.runOnce(args, signal, input);
+  }
+
+  private async runOnce(args: readonly string[], signal?: AbortSignal, input = ""): Promise<CliResult> {
     signal?.throwIfAborted();
     const all = [...args, "--stack", this.project.stack, "--non-interactive", "--color", "never"];
     const child = spawn("pulumi", all, {

@@ -32,8 +32,7 @@ export class UserProject {
     this.environment = {
       ...process.env,
       RAYSHIFT_HOME: home,
-      // An engine that is killed between a checkpoint and its attributes would leave a state that cannot be read.
-      PULUMI_BACKEND_URL: `file://${home}/state?metadata=skip`,
+      PULUMI_BACKEND_URL: `file://${home}/state`,
       PULUMI_CONFIG_PASSPHRASE: kind,
       ...environment,
     };
