@@ -21,6 +21,8 @@ export const ports = { gcs: 6379, client: 10001, dashboard: 8265, serve: 8000, m
 /** What a node's own software needs stays free, or no pod of a whole machine would fit on it. */
 const CPU_SHARE = 0.85;
 const MEMORY_SHARE = 0.8;
+/** Where Ray is to count none, its own processes and Serve's proxy still need some: a pod without a request starves. */
+const LEAST_MILLICPUS = 100;
 /** Of a head that the spec says nothing of. */
 const HEAD = { cpus: 1, memoryGiB: 4 };
 
@@ -141,7 +143,7 @@ function containerResources(
   { cpus, gpus, memoryGiB }: Pick<Resources, "cpus" | "gpus" | "memoryGiB">,
   ofMachine: boolean,
 ) {
-  const cpu = `${Math.round(cpus * 1000 * (ofMachine ? CPU_SHARE : 1))}m`;
+  const cpu = `${Math.max(LEAST_MILLICPUS, Math.round(cpus * 1000 * (ofMachine ? CPU_SHARE : 1)))}m`;
   const memory =
     memoryGiB === undefined ? {} : { memory: `${Math.floor(memoryGiB * 1024 * (ofMachine ? MEMORY_SHARE : 1))}Mi` };
   const gpu = gpus > 0 ? { "nvidia.com/gpu": String(gpus) } : {};

@@ -5,7 +5,7 @@ import { type Manifest, Objects } from "../fake/kubernetes/objects";
 import { root } from "../setup/support";
 import type { KubernetesObject } from "./bed/api";
 import { type Bed, startBed } from "./bed/bed";
-import { GATEWAY_CLASS } from "./bed/gateway";
+import { GATEWAY_CLASS, GATEWAY_NAMESPACE } from "./bed/gateway";
 import { KubernetesProject } from "./project";
 import { Traffic } from "./traffic";
 
@@ -140,11 +140,11 @@ export class ServiceOnBed {
   }
 }
 
-/** Applies a file of examples/kubernetes as an administrator would, in the namespace in place of the example's. */
+/** Applies a file of examples/kubernetes as an administrator would, in the bed's namespaces in place of the example's. */
 export async function applyExample(bed: Bed, namespace: string, file: string): Promise<void> {
-  const text = readFileSync(join(root, "examples", "kubernetes", file), "utf8");
+  const text = readFileSync(join(root, "examples", "kubernetes", file), "utf8")
+    .replaceAll("namespace: models", `namespace: ${namespace}`)
+    .replaceAll("namespace: envoy-gateway-system", `namespace: ${GATEWAY_NAMESPACE}`);
   const objects = new Objects({ kubeconfig: bed.kubeconfig }, namespace);
-  for (const document of parseAllDocuments(text.replaceAll("namespace: models", `namespace: ${namespace}`))) {
-    await objects.apply("example", document.toJS() as Manifest);
-  }
+  for (const document of parseAllDocuments(text)) await objects.apply("example", document.toJS() as Manifest);
 }

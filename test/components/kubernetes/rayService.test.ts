@@ -95,6 +95,13 @@ describe("a version's RayService", () => {
     assert.deepEqual(worker.rayStartParams, { "num-cpus": "0", "num-gpus": "1" });
   });
 
+  it("asks for a little where Ray is to count no processor, or what runs there would starve", () => {
+    const group = { name: "gpu", resources: { CPU: 0, GPU: 1 } };
+    const [worker] = clusterOf({ compute_config: { worker_nodes: [group] } }).workerGroupSpecs;
+    assert.equal(container(worker).resources.requests.cpu, "100m");
+    assert.equal(worker.rayStartParams["num-cpus"], "0");
+  });
+
   it("runs no replica on the head beside worker groups, and some on a head that is alone", () => {
     const beside = clusterOf({
       compute_config: { head_node: { instance_type: "g5.xlarge" }, worker_nodes: [gpu] },

@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseAllDocuments, stringify } from "yaml";
+import { stringify } from "yaml";
 import { type Endpoint, Load } from "../../../rollout/demo/load";
 import { InvariantWatch } from "../../e2e/invariants";
-import { type Manifest, Objects } from "../../fake/kubernetes/objects";
-import { root } from "../../setup/support";
+
 import type { KubernetesObject } from "../bed/api";
 import { type Bed, startBed } from "../bed/bed";
 import { RAY_IMAGE } from "../bed/full/images";
-import { GATEWAY_CLASS, GATEWAY_NAMESPACE } from "../bed/gateway";
+import { GATEWAY_CLASS } from "../bed/gateway";
 import { KubernetesProject } from "../project";
+import { applyExample } from "../service";
 import { kubernetesSources } from "./sources";
 import { Streams } from "./streams";
 
@@ -51,7 +51,8 @@ export class FullService {
     const bed = await startBed("full");
     try {
       const namespace = await bed.namespace();
-      const kubeconfig = await accountOfExample(bed, namespace);
+      await applyExample(bed, namespace, "access.yaml");
+      const kubeconfig = await bed.kubeconfigFor(namespace, "rayshift");
       const project = new KubernetesProject(
         { kubeconfig, context: bed.context, namespace, gateway: { name: "edge", className: GATEWAY_CLASS } },
         { idleTimeoutSeconds: 3, drainTimeoutSeconds: 5, startupTimeoutSeconds: 300 },
@@ -175,14 +176,4 @@ export class FullService {
       await this.bed.stop();
     }
   }
-}
-
-/** An account with the rights of examples/kubernetes/access.yaml and no others. */
-async function accountOfExample(bed: Bed, namespace: string): Promise<string> {
-  const text = readFileSync(join(root, "examples", "kubernetes", "access.yaml"), "utf8")
-    .replaceAll("namespace: models", `namespace: ${namespace}`)
-    .replaceAll("namespace: envoy-gateway-system", `namespace: ${GATEWAY_NAMESPACE}`);
-  const objects = new Objects({ kubeconfig: bed.kubeconfig }, namespace);
-  for (const document of parseAllDocuments(text)) await objects.apply("example", document.toJS() as Manifest);
-  return bed.kubeconfigFor(namespace, "rayshift");
 }
