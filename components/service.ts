@@ -36,8 +36,8 @@ export class Service extends pulumi.ComponentResource {
     const token = new Token("query-token", {}, { parent: this });
     this.queryAuthToken = primary.spec.query_auth_token_enabled ? token.value : undefined;
 
-    const primaryCluster = target.cluster(primary, { parent: this });
-    const canaryCluster = canary && target.cluster(canary, { parent: this });
+    const primaryCluster = target.cluster(primary, token.value, { parent: this });
+    const canaryCluster = canary && target.cluster(canary, token.value, { parent: this });
     const primarySide = { cluster: primaryCluster, version: primary };
     const canarySide = canary && canaryCluster && { cluster: canaryCluster, version: canary };
 
@@ -83,6 +83,11 @@ function surgeGuard(
   if (surge === undefined || order === "concurrent") return undefined;
   const peerCluster = version === primary ? canaryCluster : primaryCluster;
   const gone = leaving === undefined ? undefined : recorded?.clusters[leaving.cluster];
-  const peer = version === primary && canary === undefined ? gone : peerCluster?.address;
+  const peer = version === primary && canary === undefined ? gone && secretive(gone) : peerCluster?.address;
   return peer === undefined ? undefined : { peer, maxTotalCapacity: 100 + surge };
+}
+
+/** An address that was read back from the stack's outputs is plain, and in a cloud it has a token. */
+function secretive(address: ClusterAddress): pulumi.Input<ClusterAddress> {
+  return address.dashboardToken === undefined ? address : pulumi.secret(address);
 }

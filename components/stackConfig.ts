@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { awsProblems, awsSettings } from "./aws/settings";
 import { kubernetesProblems, kubernetesSettings } from "./kubernetes/settings";
 import { checked, InvalidInput, isMapping, type Problem, parseWith, type Report, under, worded } from "./problems";
 import { rejectedVersion } from "./record";
@@ -7,7 +8,7 @@ import { checkWorkerNodes, parseServiceSpec, type ServiceSpec } from "./serviceS
 const NAMESPACE = "rayshift:";
 
 /** Keys whose values are JSON. */
-const mappings = ["service", "waypoint", "rejected", "kubernetes"];
+const mappings = ["service", "waypoint", "rejected", "kubernetes", "aws", "gcp"];
 
 /** Values come as text, from `pulumi config` and from the command line. */
 function fromText<Schema extends z.ZodType>(read: (text: string) => unknown, schema: Schema) {
@@ -123,7 +124,17 @@ function reportUnservedTraffic(value: Record<string, unknown>, report: Report): 
 }
 
 /** Targets that this version can deploy to. */
-const available: readonly string[] = ["local", "kubernetes"];
+const available: readonly string[] = ["local", "kubernetes", "aws"];
+
+/** Serve's proxy is the head's, and Ray is what the image or the machine's own has. */
+const cloudWithoutEffect: ReadonlyArray<keyof ServiceSpec> = [
+  "containerfile",
+  "registry_login_secret",
+  "ray_version",
+  "tracing_config",
+  "ray_gcs_external_storage_config",
+  "proxy_location",
+];
 
 /** Keys of a service that say nothing to a target. What the local one runs is on this host already. */
 const withoutEffect: Record<string, ReadonlyArray<keyof ServiceSpec>> = {
@@ -138,6 +149,8 @@ const withoutEffect: Record<string, ReadonlyArray<keyof ServiceSpec>> = {
     "proxy_location",
   ],
   kubernetes: ["containerfile", "tags", "tracing_config"],
+  aws: cloudWithoutEffect,
+  gcp: cloudWithoutEffect,
 };
 
 function effectNotices(target: string, spec: ServiceSpec): string[] {
@@ -147,19 +160,28 @@ function effectNotices(target: string, spec: ServiceSpec): string[] {
     : [`${given.map((key) => `\`${key}\``).join(", ")}: without effect on the target ${target}`];
 }
 
+/** Targets with settings of their own, below the key of the target's name: what they need at least, and their port's key. */
+const targetKeys = {
+  kubernetes: { least: "{gateway: {name: ...}}", port: "gateway.port" },
+  aws: { least: "{region, vpcId, subnetIds, ami, dashboardCidrs, loadBalancer}", port: "loadBalancer.port" },
+};
+
 /** Keys that belong to one target only. */
-function reportTarget({ target, kubernetes, port }: Record<string, unknown>, report: Report): void {
-  if (target === "kubernetes") {
-    if (kubernetes === undefined) {
-      const remedy = "add it with at least {gateway: {name: ...}}; docs/kubernetes.md has all its keys";
-      report(["kubernetes"], "is missing: the target kubernetes needs it", remedy);
+function reportTarget(value: Record<string, unknown>, report: Report): void {
+  const { target = "local", port } = value;
+  for (const [key, { least, port: own }] of Object.entries(targetKeys)) {
+    if (target === key) {
+      if (value[key] === undefined) {
+        const remedy = `add it with at least ${least}; docs/${key}.md has all its keys`;
+        report([key], `is missing: the target ${key} needs it`, remedy);
+      }
+      if (port !== undefined) {
+        report(["port"], "is that of the local load balancer", `give \`${own}\` in \`rayshift:${key}\``);
+      }
+    } else if (value[key] !== undefined) {
+      const remedy = `set it with \`pulumi config set rayshift:target ${key}\`, or take the key out`;
+      report([key], `is for the target ${key}, and the target is ${target}`, remedy);
     }
-    if (port !== undefined) {
-      report(["port"], "is that of the local load balancer", "give `gateway.port` in `rayshift:kubernetes`");
-    }
-  } else if (kubernetes !== undefined) {
-    const remedy = "set it with `pulumi config set rayshift:target kubernetes`, or take the key out";
-    report(["kubernetes"], `is for the target kubernetes, and the target is ${target ?? "local"}`, remedy);
   }
 }
 
@@ -194,6 +216,7 @@ const settings = checked(
     idleTimeoutSeconds: duration("seconds", 60).default(60),
     autoRollback: trueOrFalse().default(true),
     kubernetes: kubernetesSettings.optional(),
+    aws: awsSettings.optional(),
   }),
   (value, report) => {
     reportInPlace("canaryPercent", "waypoint")(value, report);
@@ -230,8 +253,7 @@ export function parseStackConfig(raw: Record<string, string | undefined>): Stack
   const service = parseService(own.service);
   const surge = parseWith(rolloutSettings.maxSurgePercent, own.maxSurgePercent).value;
   const nodes = service.spec === undefined ? undefined : checkWorkerNodes(service.spec, surge);
-  const cluster = result.value?.kubernetes;
-  const ofTarget = service.spec && cluster ? kubernetesProblems(service.spec, cluster) : [];
+  const ofTarget = service.spec && result.value ? targetProblems(service.spec, result.value) : [];
   const ofService = [...service.problems, ...(nodes?.problems ?? []), ...ofTarget];
   const problems = [...(result.problems ?? []), ...under("service", ofService)];
   if (result.value !== undefined && !available.includes(result.value.target)) {
@@ -252,6 +274,12 @@ export function parseStackConfig(raw: Record<string, string | undefined>): Stack
     written: result.value.service,
     notices: [...service.notices, ...(nodes?.notices ?? []), ...effectNotices(result.value.target, service.spec)],
   };
+}
+
+/** What of the service the target cannot do; paths are below the service. */
+function targetProblems(spec: ServiceSpec, { kubernetes, aws }: Settings): Problem[] {
+  if (kubernetes !== undefined) return kubernetesProblems(spec, kubernetes);
+  return aws === undefined ? [] : awsProblems(spec);
 }
 
 /** A service that is not a mapping at all is reported with the other settings. */

@@ -48,7 +48,12 @@ export interface LoadBalancerComponent extends pulumi.ComponentResource {
 
 /** Where a service runs. Choosing one loads only that target's SDK. */
 export interface Target {
-  cluster(version: PlacedVersion, options: pulumi.ComponentResourceOptions): ClusterComponent;
+  /** @param queryAuthToken - the service's, whether or not this version asks for it */
+  cluster(
+    version: PlacedVersion,
+    queryAuthToken: pulumi.Output<string>,
+    options: pulumi.ComponentResourceOptions,
+  ): ClusterComponent;
   applications(args: ApplicationsArgs, options: pulumi.CustomResourceOptions): pulumi.Resource;
   loadBalancer(args: LoadBalancerArgs, options: pulumi.ComponentResourceOptions): LoadBalancerComponent;
 }

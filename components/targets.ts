@@ -29,6 +29,8 @@ export async function preflight(
     const intent = { wanted, recorded: inPlace === true ? undefined : recorded, maxSurgePercent, canaryPercent };
     return (await import("./kubernetes/preflight.js")).preflight(config.kubernetes, intent);
   }
+  // The provider itself says what an account lacks.
+  if (config.aws !== undefined) return;
   await localPreflight(localHost(home, environment), wanted, recorded, config.port);
   return [];
 }
@@ -46,5 +48,6 @@ export async function targetOf(config: StackConfig, secret: boolean): Promise<Ta
   if (config.kubernetes !== undefined) {
     return (await import("./kubernetes/index.js")).kubernetesTarget(settings, config.kubernetes);
   }
+  if (config.aws !== undefined) return (await import("./aws/index.js")).awsTarget(settings, config.aws);
   return (await import("./local/index.js")).localTarget(settings);
 }

@@ -1,4 +1,9 @@
 import { dirname } from "node:path";
+import { reaper } from "./aws/reaper";
+import { cloudCluster } from "./cloud/cluster";
+import { readMarkerWeights } from "./cloud/marker";
+import { readiness as cloudReadiness } from "./cloud/readiness";
+import { routed as cloudRouted } from "./cloud/routed";
 import { kubernetesCluster } from "./kubernetes/cluster";
 import { readiness } from "./kubernetes/readiness";
 import { routed } from "./kubernetes/routed";
@@ -14,13 +19,15 @@ import type { ResourceTypes } from "./server";
 import { token } from "./token";
 
 /** On this host the token file is in the cluster's directory. */
-const countWorkers: CountWorkers = async ({ kubernetes, dashboardTokenFile }, signal) => {
+const countWorkers: CountWorkers = async ({ kubernetes, instances, dashboardTokenFile }, signal) => {
+  if (instances?.cloud === "aws") return (await import("./aws/instances.js")).countWorkerInstances(instances, signal);
   if (kubernetes !== undefined) return (await import("./kubernetes/pods.js")).countWorkerPods(kubernetes, signal);
   return dashboardTokenFile === undefined ? 0 : liveWorkerCount(dirname(dashboardTokenFile));
 };
 
-const readShares: ReadWeights = async ({ adminSocket, httpRoute }, signal) => {
+const readShares: ReadWeights = async ({ adminSocket, httpRoute, marker }, signal) => {
   if (adminSocket !== undefined) return readWeights(adminSocket);
+  if (marker !== undefined) return readMarkerWeights(marker, signal);
   return (await import("./kubernetes/httpRoute.js")).readRouteWeights(httpRoute, signal);
 };
 
@@ -33,5 +40,9 @@ export const resourceTypes: ResourceTypes = {
   "rayserve:kubernetes:Cluster": kubernetesCluster,
   "rayserve:kubernetes:Readiness": readiness,
   "rayserve:kubernetes:Routed": routed,
+  "rayserve:cloud:Cluster": cloudCluster,
+  "rayserve:cloud:Readiness": cloudReadiness,
+  "rayserve:cloud:Routed": cloudRouted,
+  "rayserve:aws:Reaper": reaper,
   "rayserve:serve:Applications": applicationsType(readShares, countWorkers),
 };

@@ -23,6 +23,6 @@ export async function withdrawTraffic({ rollout, targets }: Pick<Deployed, "roll
   const { primary, canary } = rollout;
   if (canary === undefined) return;
   await balancerAt(targets.loadBalancer)
-    ?.moveTraffic(primary.cluster, canary.cluster)
+    ?.moveTraffic?.(primary.cluster, canary.cluster)
     .catch(() => undefined);
 }

@@ -16,7 +16,8 @@ export function localTarget(settings: TargetSettings): Target {
   const host = localHost(homeOf(projectFolder()));
   const packages = new Packages(`${host.home}/packages/${pulumi.getProject()}-${pulumi.getStack()}`);
   return {
-    cluster: (version, options) => new LocalCluster(`cluster-${version.cluster}`, { host, settings, version }, options),
+    cluster: (version, _token, options) =>
+      new LocalCluster(`cluster-${version.cluster}`, { host, settings, version }, options),
     applications: (args, options) => applications(host.home, settings, packages, args, options),
     loadBalancer: (args, options) => new LocalLoadBalancer(loadBalancerName, { host, settings, ...args }, options),
   };

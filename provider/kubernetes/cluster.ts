@@ -9,6 +9,7 @@ import {
 import { type HttpRouteAddress, untilDrained } from "../serve/guards";
 import { clusterNodes } from "../serve/nodes";
 import { deploymentsOf } from "../serve/observation";
+import { checkSeconds } from "../serve/weights";
 import { ApiServerRefused } from "./api";
 import { getRoute, sharesOf } from "./httpRoute";
 import { isFinal, podsOf, troubleOf, warningsAbout } from "./pods";
@@ -78,12 +79,6 @@ export function checkRayService(address: Partial<RayServiceAddress> | undefined)
     failures.push({ property: "kubernetes", reason: `"${namespace}" cannot be the name of a namespace` });
   }
   return failures;
-}
-
-export function checkSeconds(values: Record<string, number | undefined>): CheckFailure[] {
-  return Object.entries(values)
-    .filter(([, value]) => value !== undefined && !(value >= 0))
-    .map(([property, value]) => ({ property, reason: `must be seconds, 0 or more, got ${value}` }));
 }
 
 /** Waits until Ray answers. What Kubernetes says of the pods meanwhile is shown, and ends the wait when it is final. */

@@ -3,9 +3,8 @@ import { isDeepStrictEqual } from "node:util";
 import type { OperationContext, ResourceType } from "../resource";
 import type { ApiServerAddress } from "../serve/dashboard";
 import type { HttpRouteAddress } from "../serve/guards";
-import { checkWeights } from "../serve/weights";
+import { checkSeconds, checkWeights } from "../serve/weights";
 import { getObject } from "./api";
-import { checkSeconds } from "./cluster";
 import { addressProbe, type Gateway, type Probe, podProbes } from "./dataPlane";
 import { getRoute, nameOf, notAccepted, requireRoute, sharesOf } from "./httpRoute";
 

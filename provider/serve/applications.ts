@@ -243,8 +243,8 @@ function hasInitialReplicas(declared: DeclaredCounts): boolean {
   );
 }
 
-const addressOf = ({ dashboardUrl, dashboardTokenFile, kubernetes }: DashboardAddress) =>
-  plain([dashboardUrl, dashboardTokenFile, kubernetes]);
+const addressOf = ({ dashboardUrl, dashboardTokenFile, dashboardToken, kubernetes }: DashboardAddress) =>
+  plain([dashboardUrl, dashboardTokenFile, dashboardToken, kubernetes]);
 
 /** Without keys that have no value: the stack does not keep them. */
 const plain = (value: unknown): unknown => (value === undefined ? undefined : JSON.parse(JSON.stringify(value)));

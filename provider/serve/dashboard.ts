@@ -6,20 +6,41 @@ import type { ServeDeployment } from "./config";
 import { type Observation, parseObservation } from "./observation";
 
 /** How to reach the dashboard of a cluster: where it listens, or through the API server of a Kubernetes cluster. */
-export type DashboardAddress = DashboardEndpoint | RayServiceDashboard;
+export type DashboardAddress = DashboardEndpoint | CloudDashboard | RayServiceDashboard;
 
 /** Ray's token is in the file (0600), never in the Pulumi state. */
 export interface DashboardEndpoint {
   /** Such as http://127.0.0.1:8265. */
   dashboardUrl: string;
   dashboardTokenFile?: string;
+  dashboardToken?: undefined;
+  instances?: undefined;
   kubernetes?: undefined;
+}
+
+/** Of a head in a cloud, on its private network. Ray's token is a secret of the stack, encrypted in its state. */
+export interface CloudDashboard {
+  dashboardUrl: string;
+  dashboardToken: string;
+  /** Where the machines of the cluster are counted. */
+  instances?: InstancesAddress;
+  dashboardTokenFile?: undefined;
+  kubernetes?: undefined;
+}
+
+/** The machines of one cluster in a cloud, by the name that Ray's autoscaler tags them with. */
+export interface InstancesAddress {
+  cloud: "aws" | "gcp";
+  region: string;
+  clusterName: string;
 }
 
 export interface RayServiceDashboard {
   kubernetes: RayServiceAddress;
   dashboardUrl?: undefined;
   dashboardTokenFile?: undefined;
+  dashboardToken?: undefined;
+  instances?: undefined;
 }
 
 /** How to reach the API server: the path of a kubeconfig and never what is in it. */
@@ -118,7 +139,7 @@ export async function getText(address: DashboardAddress, path: string, signal?: 
 const rayServices = () => import("../kubernetes/rayService.js");
 
 async function request(
-  address: DashboardEndpoint,
+  address: DashboardEndpoint | CloudDashboard,
   method: "GET" | "PUT" | "DELETE",
   path: string,
   timeoutMs: number,
@@ -145,10 +166,11 @@ async function request(
   }
   const { status, text } = answer;
   if (status === 401 || status === 403) {
+    const { dashboardTokenFile = "the stack" } = address;
     const remedy =
       token === undefined
         ? `No token could be read from ${address.dashboardTokenFile ?? "a token file, none is set"}.`
-        : `The token in ${address.dashboardTokenFile} is not the cluster's.`;
+        : `The token in ${dashboardTokenFile} is not the cluster's.`;
     throw new ServeRejected(`Ray's dashboard at ${address.dashboardUrl} refused the token (${status}). ${remedy}`);
   }
   if (status >= 500) {
@@ -161,7 +183,11 @@ async function request(
 }
 
 /** The token, read at each use since a cluster that was made anew has a new one. Absent when its file is gone. */
-async function readToken({ dashboardTokenFile }: DashboardEndpoint): Promise<string | undefined> {
+async function readToken({
+  dashboardTokenFile,
+  dashboardToken,
+}: DashboardEndpoint | CloudDashboard): Promise<string | undefined> {
+  if (dashboardToken !== undefined) return dashboardToken;
   if (dashboardTokenFile === undefined) return undefined;
   try {
     return (await readFile(dashboardTokenFile, "utf8")).trim();
@@ -195,7 +221,7 @@ function send(
   });
 }
 
-function unreachable(address: DashboardEndpoint, why: string, error?: unknown): DashboardUnreachable {
+function unreachable(address: DashboardEndpoint | CloudDashboard, why: string, error?: unknown): DashboardUnreachable {
   const message = `Ray's dashboard at ${address.dashboardUrl} cannot be reached: ${why}`;
   return new DashboardUnreachable(message, isRefused(error));
 }

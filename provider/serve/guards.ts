@@ -15,10 +15,37 @@ export interface SurgeGuard {
   maxTotalCapacity: number;
 }
 
-/** Where a load balancer is asked what it does: HAProxy's admin socket, or a route of the Gateway API. */
+/** Where a load balancer is asked what it does: HAProxy's admin socket, a route of the Gateway API, or a cloud's data plane. */
 export type BalancerAddress =
-  | { adminSocket: string; httpRoute?: undefined }
-  | { httpRoute: HttpRouteAddress; adminSocket?: undefined };
+  | { adminSocket: string; httpRoute?: undefined; marker?: undefined; rules?: undefined }
+  | { httpRoute: HttpRouteAddress; adminSocket?: undefined; marker?: undefined; rules?: undefined }
+  | CloudBalancer;
+
+export interface CloudBalancer {
+  marker: MarkerAddress;
+  /** Where the weights are changed apart from updates; absent where nothing does that. */
+  rules?: ListenerRules;
+  adminSocket?: undefined;
+  httpRoute?: undefined;
+}
+
+/** What a cloud's load balancer answers by itself, with the weights that it goes by: see provider/cloud/marker.ts. */
+export interface MarkerAddress {
+  /** With the path. */
+  url: string;
+  /** Of the requests and of the certificate, where it is not the URL's. */
+  hostname?: string;
+  /** Secret of the stack: the marker is for those who may send requests. */
+  queryAuthToken?: string;
+}
+
+/** Rules of an ALB's listener by their ARNs, and the versions' target groups. */
+export interface ListenerRules {
+  region: string;
+  weights: string;
+  marker: string;
+  targetGroups: Record<string, string>;
+}
 
 export interface HttpRouteAddress extends ApiServerAddress {
   /** Name of the HTTPRoute. */

@@ -17,3 +17,10 @@ export function checkWeights(backends: ReadonlyArray<{ weight?: number }> | unde
   }
   return failures;
 }
+
+/** Problems of durations by the names of their properties. */
+export function checkSeconds(values: Record<string, number | undefined>): CheckFailure[] {
+  return Object.entries(values)
+    .filter(([, value]) => value !== undefined && !(value >= 0))
+    .map(([property, value]) => ({ property, reason: `must be seconds, 0 or more, got ${value}` }));
+}

@@ -10,7 +10,7 @@ import { type DashboardEndpoint, getApplications } from "../../../provider/serve
 import { packageRoot } from "../../../rollout/project";
 
 /** A plain one-node Ray with 4 logical CPUs, on which Serve was not started. */
-export interface TestRay extends Required<Omit<DashboardEndpoint, "kubernetes">> {
+export interface TestRay extends Required<Pick<DashboardEndpoint, "dashboardUrl" | "dashboardTokenFile">> {
   /** A directory of the tests, gone with the Ray. */
   directory: string;
   /** File of the tokens that its proxy asks for, a line each. */

@@ -1,0 +1,4 @@
+import { awsRules } from "./awsRules";
+import { servePlugin } from "./plugin";
+
+servePlugin(awsRules);
