@@ -99,7 +99,7 @@ export async function digestDirectory(directory: string, excludes: readonly stri
 }
 
 /** JSON with sorted keys, the same text for the same value. */
-function canonical(value: unknown): string {
+export function canonical(value: unknown): string {
   return JSON.stringify(value, (_key, item) =>
     typeof item === "object" && item !== null && !Array.isArray(item)
       ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1)))

@@ -24,7 +24,10 @@ function unwrapValue(value: Wire): Wire {
   if (value === unknownValue) return undefined;
   if (Array.isArray(value)) return value.map(unwrapValue);
   if (!isObject(value)) return value;
-  if (value[signatureKey] === secretSignature) return unwrapValue(value.value);
+  // An exported stack has secrets as the text of their JSON.
+  if (value[signatureKey] === secretSignature) {
+    return unwrapValue(typeof value.plaintext === "string" ? JSON.parse(value.plaintext) : value.value);
+  }
   return Object.fromEntries(
     Object.entries(value)
       .map(([key, inner]) => [key, unwrapValue(inner)] as const)

@@ -3,6 +3,7 @@ import { parseRecord, type RolloutRecord } from "../components/record";
 import type { Addresses } from "../components/service";
 import { identify, signalProcess, waitForEnd } from "../provider/local/process";
 import { resourceTypes } from "../provider/types";
+import { unwrap } from "../provider/wire";
 import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
 import { explained } from "./explained";
 import { endLanguageHosts, isOrphan } from "./orphans";
@@ -55,6 +56,13 @@ export class Stack {
     if (isMissing(result)) return [];
     if (result.code !== 0) throw failureOf("reading the stack's history", result);
     return historyEntry.array().parse(JSON.parse(result.stdout));
+  }
+
+  /** The outputs of a resource, secrets too, as the stack has them now: also while an update runs. */
+  async outputsOf(urn: string, signal?: AbortSignal): Promise<Record<string, unknown> | undefined> {
+    const exported = (await this.cli.json(["stack", "export", "--show-secrets"], signal)) as ExportedStack;
+    const found = exported.deployment?.resources?.find((resource) => resource.urn === urn);
+    return unwrap(found?.outputs) as Record<string, unknown> | undefined;
   }
 
   async create(signal?: AbortSignal): Promise<void> {

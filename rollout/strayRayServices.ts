@@ -8,6 +8,7 @@ export interface HeldResource {
   urn: string;
   id?: string;
   inputs?: Record<string, unknown>;
+  outputs?: Record<string, unknown>;
 }
 
 const PROVIDER = "pulumi:providers:kubernetes";

@@ -1,6 +1,5 @@
 import type { PlacedVersion } from "../components/record";
 import type { ClusterAddress } from "../components/target";
-import type { DashboardAddress } from "../provider/serve/dashboard";
 import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
 import type { RolloutEvent } from "./events";
 import { type Inspection, inspect } from "./inspect";
@@ -79,7 +78,15 @@ export async function watchedUpdate(
       refresh: update.refresh ?? false,
       onEvent: (event) => {
         follow(event);
-        if (visible !== undefined) visible = withNewCanary(visible, update, event);
+        const made = visible && newCluster(visible, update, event);
+        if (made === undefined) return;
+        const show = (address: Partial<ClusterAddress> | undefined) => {
+          if (visible !== undefined && address !== undefined)
+            visible = withNewCanary(visible, update, made.name, address);
+        };
+        // Events do not have secrets.
+        if (made.address.dashboardToken === undefined) show(made.address);
+        else stack.outputsOf(made.urn, over.signal).then(show, () => undefined);
       },
       signal: AbortSignal.any([given.signal, signal]),
     });
@@ -117,18 +124,27 @@ export function reportReached({ emit }: Session, waypoint: Waypoint, seen: Inspe
   emit({ event: "reached", waypoint, seconds: (Date.now() - began) / 1000, primary, ...(canary ? { canary } : {}) });
 }
 
+/** A cluster of the wanted version that has just come to run, and is in no record yet. */
+function newCluster(
+  known: Deployed,
+  { canary: version }: WatchedUpdate,
+  { resOutputsEvent }: EngineEvent,
+): { urn: string; name: string; address: Partial<ClusterAddress> } | undefined {
+  const { urn = "", type = "", new: made } = resOutputsEvent?.metadata ?? {};
+  const address = made?.outputs as Partial<ClusterAddress> | undefined;
+  if (version === undefined || known.rollout.canary !== undefined || !type.endsWith(":Cluster")) return undefined;
+  if (address?.dashboardUrl === undefined && address?.kubernetes === undefined) return undefined;
+  return isPartOf(nameOf(urn), version) ? { urn, name: nameOf(urn), address } : undefined;
+}
+
 /** What is known of the service, with the canary whose cluster has just come to run. */
 function withNewCanary(
   known: Deployed,
-  { canary: version, waypoint }: WatchedUpdate,
-  { resOutputsEvent }: EngineEvent,
+  { canary: version = "", waypoint }: WatchedUpdate,
+  name: string,
+  address: Partial<ClusterAddress>,
 ): Deployed {
-  const { urn = "", type = "", new: made } = resOutputsEvent?.metadata ?? {};
-  const outputs = made?.outputs as Partial<DashboardAddress> | undefined;
-  if (version === undefined || known.rollout.canary !== undefined || !type.endsWith(":Cluster")) return known;
-  if (outputs?.dashboardUrl === undefined && outputs?.kubernetes === undefined) return known;
-  if (!isPartOf(nameOf(urn), version)) return known;
-  const cluster = nameOf(urn).replace(/^cluster-/, "");
+  const cluster = name.replace(/^cluster-/, "");
   const canary: PlacedVersion = {
     ...known.rollout.primary,
     name: version,
@@ -136,7 +152,7 @@ function withNewCanary(
     capacity: waypoint?.canaryCapacity ?? null,
     traffic: 0,
   };
-  const clusters = { ...known.targets.clusters, [cluster]: outputs as ClusterAddress };
+  const clusters = { ...known.targets.clusters, [cluster]: address as ClusterAddress };
   return { ...known, rollout: { ...known.rollout, canary }, targets: { ...known.targets, clusters } };
 }
 

@@ -104,7 +104,7 @@ export class AwsFoundation extends pulumi.ComponentResource {
       own,
     );
     const loadBalancer = new LoadBalancer(
-      "load-balancer",
+      "alb",
       {
         name: named(LOAD_BALANCER_NAME_LIMIT),
         loadBalancerType: "application",

@@ -6,6 +6,7 @@ import { ports } from "../cloud/boot";
 import { Applications } from "../resources";
 import { serveConfig } from "../serveConfig";
 import type { ApplicationsArgs, Target, TargetSettings } from "../target";
+import { canonical } from "../version";
 import { AwsCluster } from "./cluster";
 import { AwsFoundation } from "./foundation";
 import { AwsLoadBalancer } from "./loadBalancer";
@@ -71,7 +72,8 @@ function applications(
       bucket: foundation.bucket.bucket,
       key: cluster.configKey,
       contentType: "application/json",
-      content: config.apply((each) => JSON.stringify({ ...each, target_capacity: capacity })),
+      // The stack keeps the keys of a recorded version in another order.
+      content: config.apply((each) => canonical({ ...each, target_capacity: capacity })),
     },
     { parent: cluster, provider, dependsOn: [made] },
   );

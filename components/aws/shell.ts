@@ -46,11 +46,13 @@ export function awsShell({ region, secretArn }: WorkerShellInputs): CloudShell {
     end_instance: "shutdown -h now",
     registry_login: [
       `local registry=\${1%%/*}`,
+      "local of",
       'case "$registry" in',
       "  *.dkr.ecr.*.amazonaws.com*)",
-      '    local of="$(cut -d . -f 4 <<<"$registry")"',
+      '    of=$(cut -d . -f 4 <<<"$registry")',
       '    aws ecr get-login-password --region "$of" | docker login --username AWS --password-stdin "$registry"',
       "    ;;",
+      "  *) ;;",
       "esac",
     ].join("\n"),
   };

@@ -36,6 +36,8 @@ export interface MockedStack {
   /** By full key: `rayshift:service`. */
   config?: Record<string, string>;
   secretConfig?: string[];
+  /** What a cloud would make up for a resource, beside its inputs. */
+  learned?: (type: string, name: string, inputs: Record<string, unknown>) => Record<string, unknown>;
   /** Folder of Pulumi.yaml. */
   folder?: string;
 }
@@ -57,7 +59,8 @@ export async function registering<T>(
         if (type === "pulumi:pulumi:StackReference") {
           return { id: id ?? name, state: { name: id, outputs, secretOutputNames } };
         }
-        if (type !== "rayserve:index:Token") return { id: name, state: { ...inputs, ...learned(type, name) } };
+        if (type !== "rayserve:index:Token")
+          return { id: name, state: { ...inputs, ...learned(type, name), ...stack.learned?.(type, name, inputs) } };
         const created = await provider.create!(`urn:pulumi:${project}::dev::${type}::${name}`, inputs);
         return { id: created.id, state: created.outs };
       },

@@ -79,8 +79,9 @@ export class FakeCloudApi {
     return object;
   }
 
-  private referencesTo({ id, outputs }: CloudObject): string[] {
-    const texts = this.rules.references.map((name) => outputs[name]).filter((value) => typeof value === "string");
+  private referencesTo({ id, inputs, outputs }: CloudObject): string[] {
+    const own = this.rules.references.filter((name) => !(name in inputs));
+    const texts = own.map((name) => outputs[name]).filter((value) => typeof value === "string");
     return [id, ...texts].filter((text) => this.rules.isReference(text));
   }
 }
