@@ -27,6 +27,11 @@ export interface Registered {
   secretOutputs: string[];
 }
 
+interface CloudMade {
+  id: string;
+  outputs: Record<string, unknown>;
+}
+
 export interface MockedStack {
   project?: string;
   stack?: string;
@@ -37,7 +42,7 @@ export interface MockedStack {
   config?: Record<string, string>;
   secretConfig?: string[];
   /** What a cloud would make up for a resource, beside its inputs. */
-  learned?: (type: string, name: string, inputs: Record<string, unknown>) => Record<string, unknown>;
+  learned?: (type: string, name: string, inputs: Record<string, unknown>) => CloudMade | undefined;
   /** Folder of Pulumi.yaml. */
   folder?: string;
 }
@@ -59,8 +64,10 @@ export async function registering<T>(
         if (type === "pulumi:pulumi:StackReference") {
           return { id: id ?? name, state: { name: id, outputs, secretOutputNames } };
         }
-        if (type !== "rayserve:index:Token")
-          return { id: name, state: { ...inputs, ...learned(type, name), ...stack.learned?.(type, name, inputs) } };
+        if (type !== "rayserve:index:Token") {
+          const { id: own = name, outputs } = stack.learned?.(type, name, inputs) ?? {};
+          return { id: own, state: { ...inputs, ...learned(type, name), ...outputs } };
+        }
         const created = await provider.create!(`urn:pulumi:${project}::dev::${type}::${name}`, inputs);
         return { id: created.id, state: created.outs };
       },

@@ -16,7 +16,7 @@ const PORT = 8080;
  * them, and the plugin of @pulumi/aws. The tests build on each other.
  */
 describe("a service on AWS", function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   this.bail(true);
   let cloud: FakeAws;
   let project: CloudProject;

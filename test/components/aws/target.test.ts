@@ -5,7 +5,7 @@ import type { Placement } from "../../../components/placement";
 import type { RolloutRecord } from "../../../components/record";
 import { type Addresses, Service } from "../../../components/service";
 import type { TargetSettings } from "../../../components/target";
-import { awsRefusal, awsRules } from "../../fake/cloud/awsRules";
+import { awsRefusal, awsRules, madeByAws } from "../../fake/cloud/awsRules";
 import { placing, recordAfter, rollingOut, running, version } from "../builders";
 import { assertAccepted, doneBefore, named, type Registered, registering, resolved } from "../mockedEngine";
 import { settings } from "./settingsForTests";
@@ -41,11 +41,14 @@ const addressOf = (cluster: string) => ({
 });
 const recorded: Addresses = { clusters: { v1: addressOf("v1"), v2: addressOf("v2") }, loadBalancer: {} };
 
-async function declared(placement: Placement, addresses: Addresses | undefined = recorded, changes: Record<string, unknown> = {}) {
+async function declared(
+  placement: Placement,
+  addresses: Addresses | undefined = recorded,
+  changes: Record<string, unknown> = {},
+) {
   const { resources, result } = await registering(
     {
-      learned: (type, name, inputs) =>
-        type.startsWith("aws:") ? awsRules.learned({ type, name, inputs }, undefined).outputs : {},
+      learned: madeByAws,
     },
     () =>
       new Service("sample-service", {

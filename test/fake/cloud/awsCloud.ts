@@ -130,10 +130,12 @@ export class FakeAws {
   }
 
   private followWorkers(cluster: string, alive: readonly string[]): void {
-    for (const node of alive) if (!this.instances.has(`i-${node}`)) this.add(`i-${node}`, cluster, "worker");
+    // Each fake of Ray counts its nodes by itself.
+    const ids = alive.map((node) => `i-${cluster}-${node}`);
+    for (const id of ids) if (!this.instances.has(id)) this.add(id, cluster, "worker");
     for (const { id, tags } of this.running()) {
       const worker = tags["ray-node-type"] === "worker" && tags["ray-cluster-name"] === cluster;
-      if (worker && !alive.includes(id.slice(2))) this.terminate([id]);
+      if (worker && !ids.includes(id)) this.terminate([id]);
     }
   }
 

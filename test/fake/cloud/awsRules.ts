@@ -153,3 +153,8 @@ export const awsRules: CloudRules = {
   learned,
   refusal: awsRefusal,
 };
+
+/** The same for Pulumi's mocks; undefined for what is not AWS's. */
+export function madeByAws(type: string, name: string, inputs: Bag): { id: string; outputs: Bag } | undefined {
+  return type.startsWith("aws:") ? learned({ type, name, inputs }, undefined) : undefined;
+}

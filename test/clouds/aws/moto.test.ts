@@ -1,0 +1,240 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { awsTarget } from "../../../components/aws";
+import type { Placement } from "../../../components/placement";
+import { Service } from "../../../components/service";
+import { countWorkerInstances } from "../../../provider/aws/instances";
+import { reaper } from "../../../provider/aws/reaper";
+import { settings } from "../../components/aws/settingsForTests";
+import { placing, recordAfter, version } from "../../components/builders";
+import { named, type Registered, registering } from "../../components/mockedEngine";
+import { madeByAws } from "../../fake/cloud/awsRules";
+import { endMarked, markedBy } from "../../marked";
+import { freePort } from "../../provider/serve/rayForTests";
+import { cloudsPython, MotoAccount, type MotoInstance } from "./account";
+
+const machines = {
+  compute_config: {
+    head_node: { instance_type: "m5.large" },
+    worker_nodes: [
+      { name: "gpu", instance_type: "g5.xlarge", resources: { CPU: 1, GPU: 1 }, min_nodes: 0, max_nodes: 2 },
+    ],
+  },
+};
+const v1 = version("v1", machines);
+const v2 = version("v2", machines);
+/** Of an idle worker; Ray looks every few seconds. */
+const IDLE_SECONDS = 3;
+
+/** Ray takes some 20 s for each step on an idle machine. */
+const PATIENCE_MS = 240_000;
+
+/** What AWS's own client has beside it, and nothing that Ray brings itself. */
+const CLIENT = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.py", "urllib3"];
+
+/**
+ * The target aws against moto, which has AWS's API and nothing behind it: that the API takes what the program declares,
+ * Ray's own autoscaler with the config of the head's start script, and the reaper. A local raylet stands for the machine
+ * that moto cannot boot. Rights are not checked: moto lets everybody do everything. The tests build on each other.
+ */
+describe("the target aws against moto", function () {
+  this.timeout(600_000);
+  this.bail(true);
+  let account: MotoAccount;
+  let network: { vpcId: string; subnetIds: string[]; ami: string };
+  let folder: string;
+  let first: Registered[];
+  const own: Record<string, string | undefined> = {};
+
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), "rs-"));
+    account = await MotoAccount.start();
+    for (const [name, value] of Object.entries(account.environment)) {
+      own[name] = process.env[name];
+      process.env[name] = value;
+    }
+    network = await account.network();
+  });
+  after(async () => {
+    await endMarked(folder);
+    await account?.stop();
+    for (const [name, value] of Object.entries(own)) {
+      if (value === undefined) delete process.env[name];
+      else process.env[name] = value;
+    }
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const declared = async (placement: Placement) => {
+    const times = {
+      service: "sample-service",
+      startupTimeoutSeconds: 600,
+      drainTimeoutSeconds: 60,
+      idleTimeoutSeconds: IDLE_SECONDS,
+      secret: false,
+    };
+    const { resources } = await registering(
+      { learned: madeByAws },
+      () => new Service("sample-service", { target: awsTarget(times, settings(network)), placement }),
+    );
+    return resources;
+  };
+  const workers = async () => (await account.instances()).filter(({ tags }) => tags["ray-node-type"] === "worker");
+  const alive = (instances: MotoInstance[]) => instances.filter(({ state }) => state === "running");
+
+  it("takes everything of a first deploy, and the head comes with the tags that Ray looks for", async () => {
+    first = await declared(placing({}, v1, undefined));
+    await account.apply(first);
+    const [head, ...others] = await account.instances();
+    assert.deepEqual([head?.type, others], ["m5.large", []]);
+    assert.equal(head?.tags["ray-cluster-name"], named(first, "reaper-v1").inputs.clusterName);
+    assert.equal(head?.tags["ray-node-type"], "head");
+  });
+
+  it("takes the weights of every waypoint, 0 too", async () => {
+    const at = (primaryCapacity: number, canaryCapacity: number, canaryTraffic: number) => ({
+      waypoint: {
+        ...{ primary: "v1", canary: "v2", primaryCapacity, canaryCapacity, canaryTraffic, surge: 50 },
+        ...{ direction: "forward" as const, startedAt: "2026-01-31T12:00:00.000Z" },
+      },
+    });
+    let record = recordAfter(placing({}, v1, undefined));
+    const seen: number[][] = [];
+    for (const config of [at(50, 50, 50), at(0, 100, 100), {}]) {
+      const placement = placing(config, v2, record);
+      const rules = await account.apply(await declared(placement));
+      const traffic = rules.find(({ Priority }) => Priority === "20");
+      seen.push((traffic?.Actions[0]?.ForwardConfig?.TargetGroups ?? []).map(({ Weight }) => Weight));
+      record = recordAfter(placement);
+    }
+    assert.deepEqual(seen, [[50, 50], [0, 100], [100]]);
+  });
+
+  it("has Ray's autoscaler go from no worker to one for each that is needed and back, by calls that the head's role has", async () => {
+    const ray = await rayHead();
+    const before = account.calls.length;
+    const task = ray.run("-c", TASK);
+    const launched = await until("a machine for the task", async () => alive(await workers())[0]);
+    assert.equal(launched.type, "g5.xlarge");
+    ray.run("-m", "ray.scripts.scripts", "start", `--address=${ray.address}`, "--block", ...ray.worker(launched));
+    const end = await ended(task);
+    assert.equal(end.code, 0, end.said);
+    assert.equal((await workers()).length, 1);
+    await until("no worker", async () => (alive(await workers()).length === 0 ? true : undefined));
+    const calls = new Set(account.calls.slice(before).filter((call) => call.startsWith("ec2 ")));
+    calls.delete("ec2 TerminateInstances");
+    assert.ok(calls.has("ec2 RunInstances"));
+    const policy = JSON.parse(String(named(first, "head-rights-v1").inputs.policy)) as {
+      Statement: Array<{ Action: string | string[] }>;
+    };
+    const allowed = policy.Statement.flatMap(({ Action }) => Action).map((action) => action.replace(":", " "));
+    // The tests themselves look at machines only.
+    for (const call of calls) assert.ok(allowed.includes(call), `${call} among ${allowed.join(", ")}`);
+  });
+
+  it("ends every machine of a cluster at its end, and no other", async () => {
+    const { clusterName } = named(first, "reaper-v1").inputs as { clusterName: string };
+    const place = { region: "us-west-2", clusterName };
+    const others = alive(await account.instances()).filter(({ tags }) => tags["ray-cluster-name"] !== clusterName);
+    assert.ok(others.length > 0);
+    assert.ok(alive(await account.instances()).some(({ tags }) => tags["ray-cluster-name"] === clusterName));
+    assert.equal(await countWorkerInstances(place), 0);
+    const context = { urn: "", name: "reaper-v1", signal: new AbortController().signal, progress() {}, warn() {} };
+    await reaper.delete(clusterName, { ...place, timeoutSeconds: 60 }, context);
+    assert.deepEqual(
+      alive(await account.instances()).map(({ id }) => id),
+      others.map(({ id }) => id),
+    );
+  });
+
+  /** Ray's head by the start script's own config, on this host and with moto for AWS. */
+  const rayHead = async () => {
+    const python = process.env.RAYSHIFT_PYTHON;
+    if (python === undefined) throw new Error("RAYSHIFT_PYTHON has to name a Python with Ray; the set-up exports it");
+    const client = join(folder, "client");
+    mkdirSync(client);
+    const packages = join(cloudsPython(), "..", "..", "lib");
+    const site = join(packages, readdirSync(packages)[0] ?? "", "site-packages");
+    for (const name of CLIENT) symlinkSync(join(site, name), join(client, name));
+    const script = Buffer.from(String(named(first, "head-template-v1").inputs.userData), "base64").toString();
+    const [, config = ""] = /autoscaling\.json <<'RAYSHIFT_FILE'\n(.*?)\nRAYSHIFT_FILE/s.exec(script) ?? [];
+    const autoscaling = join(folder, "autoscaling.json");
+    writeFileSync(autoscaling, account.real(config));
+    const [head] = await account.instances();
+    const port = await freePort();
+    const address = `127.0.0.1:${port}`;
+    const shared = {
+      ...process.env,
+      ...markedBy(folder),
+      PYTHONPATH: client,
+      RAY_USAGE_STATS_ENABLED: "0",
+      RAY_enable_autoscaler_v2: "1",
+      AUTOSCALER_UPDATE_INTERVAL_S: "1",
+      RAY_ADDRESS: address,
+      RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER: "0",
+    };
+    const start = (environment: NodeJS.ProcessEnv, args: readonly string[]) => {
+      const child = spawn(python, args, { env: { ...shared, ...environment }, stdio: ["ignore", "pipe", "pipe"] });
+      return child;
+    };
+    const local = ["--object-store-memory=80000000", "--disable-usage-stats", "--node-ip-address=127.0.0.1"];
+    start({ RAY_CLOUD_INSTANCE_ID: head?.id, RAY_NODE_TYPE_NAME: "head" }, [
+      ...["-m", "ray.scripts.scripts", "start", "--head", "--block", `--port=${port}`, "--num-cpus=0", "--num-gpus=0"],
+      ...[
+        `--autoscaling-config=${autoscaling}`,
+        "--include-dashboard=false",
+        `--temp-dir=${join(folder, "r")}`,
+        ...local,
+      ],
+    ]);
+    let environment: NodeJS.ProcessEnv = {};
+    return {
+      address,
+      run: (...args: string[]) => start(environment, args),
+      /** The options of a worker's start; it says who it is by its environment, as its start script has it. */
+      worker(instance: MotoInstance): string[] {
+        environment = { RAY_CLOUD_INSTANCE_ID: instance.id, RAY_NODE_TYPE_NAME: "gpu" };
+        return ["--num-cpus=1", "--num-gpus=1", ...local];
+      },
+    };
+  };
+});
+
+/** Takes a GPU for a moment, as soon as the head is there. */
+const TASK = `
+import time, ray
+for _ in range(120):
+    try:
+        ray.init(log_to_driver=False)
+        break
+    except ConnectionError:
+        time.sleep(0.5)
+
+@ray.remote(num_gpus=1)
+def use():
+    return "used"
+
+print(ray.get(use.remote(), timeout=240))
+`;
+
+async function ended(child: ChildProcess): Promise<{ code: number | null; said: string }> {
+  let said = "";
+  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data) => (said += data));
+  const code = await new Promise<number | null>((resolve) => {
+    if (child.exitCode !== null) resolve(child.exitCode);
+    else child.once("exit", resolve);
+  });
+  return { code, said };
+}
+
+async function until<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
+  for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await sleep(500)) {
+    const found = await look();
+    if (found !== undefined) return found;
+  }
+  throw new Error(`there is not ${what} after ${PATIENCE_MS / 1000} s`);
+}
