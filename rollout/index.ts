@@ -28,3 +28,4 @@ export type { SessionOptions } from "./session";
 export { type ServiceStatus, type State, status, type WaitOptions, wait } from "./status";
 export { type SuperviseOptions, type Supervision, supervise } from "./supervise";
 export { terminate } from "./terminate";
+export { type VerifiedStep, type VerifyOptions, verify } from "./verify";

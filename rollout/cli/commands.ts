@@ -13,7 +13,8 @@ import type { SessionOptions } from "../session";
 import { type State, status, wait } from "../status";
 import { supervise } from "../supervise";
 import { terminate } from "../terminate";
-import { outcomeLines, statusLines } from "./lines";
+import { type VerifiedStep, verify } from "../verify";
+import { outcomeLines, statusLines, stepLine } from "./lines";
 import { historyLines } from "./pastLines";
 import { planLines } from "./planLines";
 import { type View, viewFor } from "./views";
@@ -77,6 +78,14 @@ export async function superviseCommand(flags: Common & { once?: boolean; interva
 export async function terminateCommand(flags: Common): Promise<void> {
   const { outcome } = await following(flags, (options) => terminate({ ...flags, ...options }));
   if (flags.json !== true) print([outcome === "terminated" ? "The service is ended." : "Nothing is deployed."]);
+}
+
+export async function verifyCommand(flags: Common & { file: string }): Promise<void> {
+  const onStep = (step: VerifiedStep) => {
+    if (flags.json === true) printJson({ event: "verified", ...step });
+    else print([stepLine(step)]);
+  };
+  await verify({ ...flags, onStep, signal: interruptible() });
 }
 
 const watchMs = 1000;

@@ -3,6 +3,7 @@ import type { CommandResult } from "../deploy";
 import type { ClusterStatus, RolloutEvent } from "../events";
 import { describeWaypoint, type Waypoint } from "../plan";
 import type { ServiceStatus } from "../status";
+import type { VerifiedStep } from "../verify";
 import { changeLines } from "./planLines";
 
 /** Text for people, without control characters: for pipes, logs and CI. */
@@ -105,4 +106,9 @@ export function outcomeLines({ outcome, version, url }: CommandResult, { stack }
         ]
       : [];
   return [`${version}: ${outcome}; the service answers at ${url}`, ...next];
+}
+
+/** One step of a target that was tried out. */
+export function stepLine({ step, ok, seconds, detail }: VerifiedStep): string {
+  return `${ok ? "ok    " : "FAILED"}  ${step} (${seconds.toFixed(1)} s): ${detail}`;
 }

@@ -61,6 +61,10 @@ export function program(): Command {
     (await import("./commands.js")).terminateCommand(flags),
   );
 
+  common(root.command("verify"), "try a target out: deploy, hold, complete, roll back and end a service on a new stack")
+    .requiredOption("-f, --file <file>", "service YAML: the smallest that the target can run")
+    .action(async (flags) => (await import("./commands.js")).verifyCommand(flags));
+
   root
     .command("setup")
     .description("install the Pulumi CLI, Ray and HAProxy into the project's `.rayshift` folder, or say what is there")
