@@ -4,7 +4,7 @@ import { homedir } from "node:os";
 import { delimiter, dirname, join, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** @typedef {{pulumiBin: string, pulumiVersion: string, python?: string, haproxy?: string}} Toolchain `pulumiBin` is a folder; no Python and HAProxy where the local target cannot run */
+/** @typedef {{pulumiBin: string, pulumiVersion: string, python?: string, haproxy?: string, cloudsPython?: string}} Toolchain `pulumiBin` is a folder; no Python and HAProxy where the local target cannot run */
 
 /** The folder with package.json. */
 export const packageRoot = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -62,6 +62,7 @@ export function environmentOf(home, toolchain, env) {
     RAYSHIFT_HOME: home,
     ...(toolchain.python === undefined ? {} : { RAYSHIFT_PYTHON: toolchain.python }),
     ...(toolchain.haproxy === undefined ? {} : { RAYSHIFT_HAPROXY: toolchain.haproxy }),
+    ...(toolchain.cloudsPython === undefined ? {} : { RAYSHIFT_CLOUDS_PYTHON: toolchain.cloudsPython }),
   };
 }
 

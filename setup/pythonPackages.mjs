@@ -19,7 +19,7 @@ export const pythonPackages = {
     const venv = join(home, "venv");
     const stamp = readStamp(venv);
     const python = pythonOf(venv);
-    if (stamp?.requirements !== digestOf(root) || !isExecutable(stamp.haproxy)) return undefined;
+    if (stamp?.requirements !== digestOf(requirementsOf(root)) || !isExecutable(stamp.haproxy)) return undefined;
     if (env.RAYSHIFT_BASE_PYTHON && env.RAYSHIFT_BASE_PYTHON !== stamp.chosen) return undefined;
     // The Python it was made from may be gone or another release by now.
     const found = await runHelper(python, ["-I", "-c", findRay], { env, timeoutSeconds: 20, remedy }).catch(() => "");
@@ -37,12 +37,12 @@ export const pythonPackages = {
     remove();
     const done = onInterrupt(remove);
     try {
-      await install(join(root, "setup", "python", "requirements.txt"), venv, basePython, env, note);
+      await install(requirementsOf(root), venv, basePython, env, note);
       const python = pythonOf(venv);
       const answer = await runHelper(python, ["-I", "-c", describeRay], { env, remedy });
       const [ray, haproxy] = answer.trim().split("\n").slice(-2);
       await runHelper(haproxy, ["-v"], { env, remedy: "HAProxy must run on this machine: see the message above" });
-      const stamp = { requirements: digestOf(root), chosen: env.RAYSHIFT_BASE_PYTHON, ray, haproxy };
+      const stamp = { requirements: digestOf(requirementsOf(root)), chosen: env.RAYSHIFT_BASE_PYTHON, ray, haproxy };
       replaceFile(stampOf(venv), JSON.stringify(stamp));
       return { detail: `Ray ${ray} with Python ${basePython.version} in ${venv}`, toolchain: { python, haproxy } };
     } finally {
@@ -51,7 +51,7 @@ export const pythonPackages = {
   },
 };
 
-async function install(requirements, venv, { executable, version }, env, note) {
+export async function install(requirements, venv, { executable, version }, env, note) {
   const pinned = ["--require-hashes", "--only-binary", ":all:", "-r", requirements];
   const uv = findOnPath("uv", env.PATH);
   if (uv !== undefined) {
@@ -88,16 +88,15 @@ function commandLine(pid) {
   }
 }
 
-function digestOf(root) {
-  return createHash("sha256")
-    .update(readFileSync(join(root, "setup", "python", "requirements.txt")))
-    .digest("hex");
+export function digestOf(requirements) {
+  return createHash("sha256").update(readFileSync(requirements)).digest("hex");
 }
 
-function readStamp(venv) {
+export function readStamp(venv) {
   const text = readOrEmpty(stampOf(venv));
   return text === "" ? undefined : JSON.parse(text);
 }
 
-const stampOf = (venv) => join(venv, "rayshift.json");
-const pythonOf = (venv) => join(venv, "bin", "python");
+const requirementsOf = (root) => join(root, "setup", "python", "requirements.txt");
+export const stampOf = (venv) => join(venv, "rayshift.json");
+export const pythonOf = (venv) => join(venv, "bin", "python");

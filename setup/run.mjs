@@ -28,7 +28,7 @@ async function run(name, args) {
   let ready;
   try {
     // Standard output belongs to the program alone: it may be JSON for a machine.
-    ready = await setUp({ env: process.env, quiet: true, stream: process.stderr });
+    ready = await setUp({ env: process.env, quiet: true, stream: process.stderr, tests: name === "test" });
   } catch (error) {
     process.stderr.write(`${describeFailure(error)}\n`);
     if (name === "test") process.stdout.write(`${testSummary(0, 1)}\n`);

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { build } from "./build.mjs";
 import { checkNode } from "./checks.mjs";
 import { interruptible } from "./child.mjs";
+import { cloudPackages } from "./cloudPackages.mjs";
 import { environmentOf, homeFolder, makeHome, packageRoot, writeToolchain } from "./environment.mjs";
 import { lockSetup } from "./lock.mjs";
 import { nodePackages } from "./nodePackages.mjs";
@@ -22,15 +23,18 @@ import { pythonPackages } from "./pythonPackages.mjs";
  */
 
 /** @type {Step[]} */
-const tools = [nodePackages, pulumiCli, pythonPackages];
+const forPrograms = [nodePackages, pulumiCli, pythonPackages];
+/** What only tests need comes when they are run. */
+const forTests = [...forPrograms, cloudPackages];
 
 /**
  * Brings everything the project needs into place, reusing what is there.
- * @param {{env: NodeJS.ProcessEnv, quiet: boolean, stream: NodeJS.WriteStream}} options `quiet`: one line when all is reused
+ * @param {{env: NodeJS.ProcessEnv, quiet: boolean, stream: NodeJS.WriteStream, tests?: boolean}} options `quiet`: one line when all is reused
  * @returns {Promise<{root: string, env: NodeJS.ProcessEnv}>} the environment to run the project's programs in
  * @throws {import("./progress.mjs").SetupError}
  */
-export async function setUp({ env, quiet, stream }) {
+export async function setUp({ env, quiet, stream, tests = false }) {
+  const tools = tests ? forTests : forPrograms;
   const progress = new Progress({ stream, quiet });
   checkNode(process.versions.node);
   const root = packageRoot;

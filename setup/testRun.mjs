@@ -8,7 +8,7 @@ import { runForeground } from "./child.mjs";
 const leakGraceSeconds = 30;
 
 /** Folders of tests that mostly wait for updates of a stack: they go beside those that mostly compute. */
-const waiting = ["behaviour", "chaos"];
+const waiting = ["behaviour", "chaos", "clouds"];
 /** Tests that first build what they run against, for many minutes: only when they are asked for. */
 const askedFor = ["kubernetes"];
 /** Of those the ones that take a host's root, a long time and the host for themselves: not among the others of the folder. */

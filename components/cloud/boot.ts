@@ -97,7 +97,7 @@ export function workerScript({ clusterName, image, shell, headHost, group }: Wor
     [
       "watch_head() {",
       "  local missed=0",
-      `  while sleep ${HEAD_ROUND_SECONDS}; do`,
+      `  while sleep ${HEAD_ROUND_SECONDS} && kill -0 $$; do`,
       `    if timeout 10 bash -c ${quoted(`exec 3<>/dev/tcp/${headHost}/${ports.gcs}`)} 2>/dev/null; then`,
       "      missed=0",
       "    else",

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -117,11 +118,16 @@ describe("the target aws against moto", function () {
   it("has Ray's autoscaler go from no worker to one for each that is needed and back, by calls that the head's role has", async () => {
     const ray = await rayHead();
     const before = account.calls.length;
-    const task = ray.run("-c", TASK);
-    const launched = await until("a machine for the task", async () => alive(await workers())[0]);
+    await until("an answer of Ray's head", () => listening(ray.port));
+    const task = ray.run("-c", TASK.replace("ADDRESS", JSON.stringify(ray.address)));
+    const ending = ended(task);
+    const launched = await until("a machine for the task", async () => {
+      if (task.exitCode !== null) throw new Error((await ending).said);
+      return alive(await workers())[0];
+    });
     assert.equal(launched.type, "g5.xlarge");
     ray.run("-m", "ray.scripts.scripts", "start", `--address=${ray.address}`, "--block", ...ray.worker(launched));
-    const end = await ended(task);
+    const end = await ending;
     assert.equal(end.code, 0, end.said);
     assert.equal((await workers()).length, 1);
     await until("no worker", async () => (alive(await workers()).length === 0 ? true : undefined));
@@ -174,7 +180,6 @@ describe("the target aws against moto", function () {
       RAY_USAGE_STATS_ENABLED: "0",
       RAY_enable_autoscaler_v2: "1",
       AUTOSCALER_UPDATE_INTERVAL_S: "1",
-      RAY_ADDRESS: address,
       RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER: "0",
     };
     const start = (environment: NodeJS.ProcessEnv, args: readonly string[]) => {
@@ -194,6 +199,7 @@ describe("the target aws against moto", function () {
     let environment: NodeJS.ProcessEnv = {};
     return {
       address,
+      port,
       run: (...args: string[]) => start(environment, args),
       /** The options of a worker's start; it says who it is by its environment, as its start script has it. */
       worker(instance: MotoInstance): string[] {
@@ -204,15 +210,10 @@ describe("the target aws against moto", function () {
   };
 });
 
-/** Takes a GPU for a moment, as soon as the head is there. */
+/** Takes a GPU for a moment. */
 const TASK = `
-import time, ray
-for _ in range(120):
-    try:
-        ray.init(log_to_driver=False)
-        break
-    except ConnectionError:
-        time.sleep(0.5)
+import ray
+ray.init(ADDRESS, log_to_driver=False)
 
 @ray.remote(num_gpus=1)
 def use():
@@ -220,6 +221,17 @@ def use():
 
 print(ray.get(use.remote(), timeout=240))
 `;
+
+function listening(port: number): Promise<true | undefined> {
+  return new Promise((done) => {
+    const socket = connect(port, "127.0.0.1");
+    socket.once("error", () => done(undefined));
+    socket.once("connect", () => {
+      socket.destroy();
+      done(true);
+    });
+  });
+}
 
 async function ended(child: ChildProcess): Promise<{ code: number | null; said: string }> {
   let said = "";
