@@ -180,14 +180,15 @@ describe("the target aws against moto", function () {
       RAY_USAGE_STATS_ENABLED: "0",
       RAY_enable_autoscaler_v2: "1",
       AUTOSCALER_UPDATE_INTERVAL_S: "1",
-      RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER: "0",
     };
     const start = (environment: NodeJS.ProcessEnv, args: readonly string[]) => {
       const child = spawn(python, args, { env: { ...shared, ...environment }, stdio: ["ignore", "pipe", "pipe"] });
       return child;
     };
     const local = ["--object-store-memory=80000000", "--disable-usage-stats", "--node-ip-address=127.0.0.1"];
-    start({ RAY_CLOUD_INSTANCE_ID: head?.id, RAY_NODE_TYPE_NAME: "head" }, [
+    // Ray listens on other addresses where it may have nodes on other machines.
+    const loopback = { RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER: "0" };
+    start({ ...loopback, RAY_CLOUD_INSTANCE_ID: head?.id, RAY_NODE_TYPE_NAME: "head" }, [
       ...["-m", "ray.scripts.scripts", "start", "--head", "--block", `--port=${port}`, "--num-cpus=0", "--num-gpus=0"],
       ...[
         `--autoscaling-config=${autoscaling}`,
