@@ -1,3 +1,4 @@
+import type { ChildProcess } from "node:child_process";
 import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -7,15 +8,15 @@ const VARIABLE = "RAYSHIFT_TEST_RAY";
 /** For the environment of the first of them. */
 export const markedBy = (mark: string): NodeJS.ProcessEnv => ({ [VARIABLE]: mark });
 
-/** Ends whatever has the mark: asked for 10 s, then by force. */
-export async function endMarked(mark: string): Promise<void> {
-  for (const pid of await marked(mark)) tryKill(pid, "SIGTERM");
+/** Ends whatever has the mark: the given processes are asked, and after 10 s all are ended by force. */
+export async function endMarked(mark: string, asked: readonly ChildProcess[]): Promise<void> {
+  for (const child of asked) child.kill("SIGTERM");
   for (const deadline = Date.now() + 15_000; ; await sleep(200)) {
     const pids = await marked(mark);
     if (pids.length === 0) return;
     if (Date.now() < deadline - 5_000) continue;
     if (Date.now() > deadline) throw new Error(`processes of the test's Ray do not end: ${pids.join(", ")}`);
-    for (const pid of pids) tryKill(pid, "SIGKILL");
+    for (const pid of pids) tryKill(pid);
   }
 }
 
@@ -28,9 +29,9 @@ async function marked(mark: string): Promise<number[]> {
   return pids.filter((_, index) => found[index]).map(Number);
 }
 
-function tryKill(pid: number, signal: NodeJS.Signals): void {
+function tryKill(pid: number): void {
   try {
-    process.kill(pid, signal);
+    process.kill(pid, "SIGKILL");
   } catch {
     // It has ended by itself.
   }

@@ -16,6 +16,7 @@ import { named, type Registered, registering } from "../../components/mockedEngi
 import { madeByAws } from "../../fake/cloud/awsRules";
 import { endMarked, markedBy } from "../../marked";
 import { freePort } from "../../provider/serve/rayForTests";
+import { root } from "../../setup/support";
 import { cloudsPython, MotoAccount, type MotoInstance } from "./account";
 
 const machines = {
@@ -49,6 +50,7 @@ describe("the target aws against moto", function () {
   let network: { vpcId: string; subnetIds: string[]; ami: string };
   let folder: string;
   let first: Registered[];
+  const started: ChildProcess[] = [];
   const own: Record<string, string | undefined> = {};
 
   before(async () => {
@@ -61,7 +63,7 @@ describe("the target aws against moto", function () {
     network = await account.network();
   });
   after(async () => {
-    await endMarked(folder);
+    await endMarked(folder, started);
     await account?.stop();
     for (const [name, value] of Object.entries(own)) {
       if (value === undefined) delete process.env[name];
@@ -126,7 +128,7 @@ describe("the target aws against moto", function () {
       return alive(await workers())[0];
     });
     assert.equal(launched.type, "g5.xlarge");
-    ray.run("-m", "ray.scripts.scripts", "start", `--address=${ray.address}`, "--block", ...ray.worker(launched));
+    ray.startWorker(launched);
     const end = await ending;
     assert.equal(end.code, 0, end.said);
     assert.equal((await workers()).length, 1);
@@ -178,17 +180,18 @@ describe("the target aws against moto", function () {
       ...markedBy(folder),
       PYTHONPATH: client,
       RAY_USAGE_STATS_ENABLED: "0",
+      // Ray listens on other addresses where it may have nodes on other machines.
+      RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER: "0",
       RAY_enable_autoscaler_v2: "1",
       AUTOSCALER_UPDATE_INTERVAL_S: "1",
     };
     const start = (environment: NodeJS.ProcessEnv, args: readonly string[]) => {
       const child = spawn(python, args, { env: { ...shared, ...environment }, stdio: ["ignore", "pipe", "pipe"] });
+      started.push(child);
       return child;
     };
     const local = ["--object-store-memory=80000000", "--disable-usage-stats", "--node-ip-address=127.0.0.1"];
-    // Ray listens on other addresses where it may have nodes on other machines.
-    const loopback = { RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER: "0" };
-    start({ ...loopback, RAY_CLOUD_INSTANCE_ID: head?.id, RAY_NODE_TYPE_NAME: "head" }, [
+    start({ RAY_CLOUD_INSTANCE_ID: head?.id, RAY_NODE_TYPE_NAME: "head" }, [
       ...["-m", "ray.scripts.scripts", "start", "--head", "--block", `--port=${port}`, "--num-cpus=0", "--num-gpus=0"],
       ...[
         `--autoscaling-config=${autoscaling}`,
@@ -197,16 +200,15 @@ describe("the target aws against moto", function () {
         ...local,
       ],
     ]);
-    let environment: NodeJS.ProcessEnv = {};
     return {
       address,
       port,
-      run: (...args: string[]) => start(environment, args),
-      /** The options of a worker's start; it says who it is by its environment, as its start script has it. */
-      worker(instance: MotoInstance): string[] {
-        environment = { RAY_CLOUD_INSTANCE_ID: instance.id, RAY_NODE_TYPE_NAME: "gpu" };
-        return ["--num-cpus=1", "--num-gpus=1", ...local];
-      },
+      run: (...args: string[]) => start({}, args),
+      /** It says who it is by its environment, as its start script has it. */
+      startWorker: ({ id }: MotoInstance) =>
+        start({ RAY_CLOUD_INSTANCE_ID: id, RAY_NODE_TYPE_NAME: "gpu" }, [
+          ...[join(root, "test", "clouds", "aws", "python", "loopback_worker.py"), address, join(folder, "r")],
+        ]),
     };
   };
 });

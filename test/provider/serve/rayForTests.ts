@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ApplicationConfig, ServeConfig } from "../../../provider/serve/config";
 import { type DashboardEndpoint, getApplications } from "../../../provider/serve/dashboard";
 import { packageRoot } from "../../../rollout/project";
+import { endMarked, markedBy } from "../../marked";
 
 /** A plain one-node Ray with 4 logical CPUs, on which Serve was not started. */
 export interface TestRay extends Required<Pick<DashboardEndpoint, "dashboardUrl" | "dashboardTokenFile">> {
@@ -23,7 +24,6 @@ export interface TestRay extends Required<Pick<DashboardEndpoint, "dashboardUrl"
 
 const APPS = join(packageRoot, "test/provider/serve/apps");
 const INGRESS = join(packageRoot, "provider/serve/python");
-const MARK = "RAYSHIFT_TEST_RAY";
 
 let running: Promise<{ ray: TestRay; stop(): Promise<void> }> | undefined;
 
@@ -77,7 +77,7 @@ async function startRay(): Promise<{ ray: TestRay; stop(): Promise<void> }> {
     detached: true,
     env: {
       ...process.env,
-      [MARK]: directory,
+      ...markedBy(directory),
       PYTHONPATH: `${APPS}:${INGRESS}`,
       RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH: "rayshift_ingress.middlewares",
       RAYSHIFT_QUERY_TOKENS: queryTokensFile,
@@ -90,7 +90,7 @@ async function startRay(): Promise<{ ray: TestRay; stop(): Promise<void> }> {
     },
   });
   const stop = async () => {
-    await end(head, directory);
+    await endMarked(directory, [head]);
     await rm(directory, { recursive: true, force: true });
   };
   const address = { dashboardUrl: `http://127.0.0.1:${dashboard}`, dashboardTokenFile };
@@ -118,34 +118,5 @@ async function answering(address: DashboardEndpoint, head: ChildProcess): Promis
       if (head.exitCode !== null) throw new Error(`ray start ended with ${head.exitCode}`);
       if (Date.now() > deadline) throw error;
     }
-  }
-}
-
-/** Ends the head and whatever else carries the mark of this Ray in its environment. */
-async function end(head: ChildProcess, directory: string): Promise<void> {
-  head.kill("SIGTERM");
-  for (const deadline = Date.now() + 15_000; ; await sleep(200)) {
-    const pids = await marked(directory);
-    if (pids.length === 0) return;
-    if (Date.now() < deadline - 5_000) continue;
-    if (Date.now() > deadline) throw new Error(`processes of the test's Ray do not end: ${pids.join(", ")}`);
-    for (const pid of pids) tryKill(pid);
-  }
-}
-
-async function marked(directory: string): Promise<number[]> {
-  const mark = `${MARK}=${directory}\0`;
-  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
-  const found = await Promise.all(
-    pids.map(async (pid) => (await readFile(`/proc/${pid}/environ`, "latin1").catch(() => "")).includes(mark)),
-  );
-  return pids.filter((_, index) => found[index]).map(Number);
-}
-
-function tryKill(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // It has ended by itself.
   }
 }
