@@ -76,7 +76,7 @@ describe("the program", () => {
     });
 
     it("refuses a target that this version does not have", async () => {
-      assert.match(await refusal({ service: v1.spec, target: "gcp" }), /rayshift:target: "aws" .*pulumi config set/);
+      assert.match(await refusal({ service: v1.spec, target: "gcp" }), /rayshift:target: "gcp" .*pulumi config set/);
     });
 
     it("refuses a working directory that is not there", async () => {

@@ -17,6 +17,7 @@ const commands: Record<string, string[]> = {
   supervise: ["--once", "--interval-s", ...common],
   history: ["--max-items", ...common],
   terminate: common,
+  verify: [...common, "--file"],
   setup: ["--help"],
 };
 
