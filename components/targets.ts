@@ -30,7 +30,7 @@ export async function preflight(
     return (await import("./kubernetes/preflight.js")).preflight(config.kubernetes, intent);
   }
   // The provider itself says what an account lacks.
-  if (config.aws !== undefined) return;
+  if (config.aws !== undefined) return [];
   await localPreflight(localHost(home, environment), wanted, recorded, config.port);
   return [];
 }
