@@ -55,16 +55,23 @@ const oneGpuSizes: Row[] = [
 const g5Sizes: Row[] = [...oneGpuSizes, ["12xlarge", 48, 192, 4], ["24xlarge", 96, 384, 4], ["48xlarge", 192, 768, 8]];
 
 /**
- * Instance types by name, from the public pages of 2026: https://aws.amazon.com/ec2/instance-types/ and
- * https://cloud.google.com/compute/docs/machine-resource. One that is missing here needs `resources` in the spec.
+ * Instance types by name. AWS: EC2's own answer to DescribeInstanceTypes, as moto 5.2.5 (PyPI, 2026) keeps it; p3, which that has
+ * not, from https://aws.amazon.com/ec2/instance-types/. Google Cloud: https://cloud.google.com/compute/docs/machine-resource,
+ * read in 2026. One that is missing here needs `resources` in the spec.
  */
 export const instanceTypes: ReadonlyMap<string, InstanceType> = new Map([
   ...aws("m5", 4, [1, 2, 4, 8, 12, 16, 24]),
   ...aws("m6i", 4, [1, 2, 4, 8, 12, 16, 24, 32]),
+  ...aws("m6a", 4, [1, 2, 4, 8, 12, 16, 24, 32, 48]),
   ...aws("m7i", 4, [1, 2, 4, 8, 12, 16, 24, 48]),
+  ...aws("m7a", 4, [1, 2, 4, 8, 12, 16, 24, 32, 48]),
+  ...aws("m8i", 4, [1, 2, 4, 8, 12, 16, 24, 32, 48, 96]),
   ...aws("c5", 2, [1, 2, 4, 9, 12, 18, 24]),
   ...aws("c6i", 2, [1, 2, 4, 8, 12, 16, 24, 32]),
+  ...aws("c7i", 2, [1, 2, 4, 8, 12, 16, 24, 48]),
   ...aws("r5", 8, [1, 2, 4, 8, 12, 16, 24]),
+  ...aws("r6i", 8, [1, 2, 4, 8, 12, 16, 24, 32]),
+  ...aws("r7i", 8, [1, 2, 4, 8, 12, 16, 24, 48]),
   ...family("t3", ".", [
     ["nano", 2, 0.5],
     ["micro", 2, 1],
@@ -77,6 +84,15 @@ export const instanceTypes: ReadonlyMap<string, InstanceType> = new Map([
   ...family("g4dn", ".", [...oneGpuSizes, ["12xlarge", 48, 192, 4], ["metal", 96, 384, 8]], "T4"),
   ...family("g5", ".", g5Sizes, "A10G"),
   ...family("g6", ".", g5Sizes, "L4"),
+  ...family(
+    "gr6",
+    ".",
+    [
+      ["4xlarge", 16, 128, 1],
+      ["8xlarge", 32, 256, 1],
+    ],
+    "L4",
+  ),
   ...family(
     "g6e",
     ".",
@@ -106,11 +122,18 @@ export const instanceTypes: ReadonlyMap<string, InstanceType> = new Map([
   ),
   ...family("p5e", ".", [["48xlarge", 192, 2048, 8]], "H200"),
   ...family("p5en", ".", [["48xlarge", 192, 2048, 8]], "H200"),
+  ...family("p6-b200", ".", [["48xlarge", 192, 2048, 8]], "B200"),
   ...gcp("n1-standard", 3.75, [1, 2, 4, 8, 16, 32, 64, 96]),
+  ...gcp("n1-highmem", 6.5, [2, 4, 8, 16, 32, 64, 96]),
   ...gcp("n2-standard", 4, [2, 4, 8, 16, 32, 48, 64, 80, 96, 128]),
   ...gcp("n2d-standard", 4, [2, 4, 8, 16, 32, 48, 64, 80, 96, 128, 224]),
+  ...gcp("n2-highmem", 8, [2, 4, 8, 16, 32, 48, 64, 80, 96]),
+  ...gcp("n2-highcpu", 1, [2, 4, 8, 16, 32, 48, 64, 80, 96]),
+  ...gcp("n4-standard", 4, [2, 4, 8, 16, 32, 48, 64, 80]),
   ...gcp("e2-standard", 4, [2, 4, 8, 16, 32]),
+  ...gcp("e2-highmem", 8, [2, 4, 8, 16]),
   ...gcp("c3-standard", 4, [4, 8, 22, 44, 88, 176]),
+  ...gcp("c3-highmem", 8, [4, 8, 22, 44, 88, 176]),
   ...family(
     "g2-standard",
     "-",
@@ -132,6 +155,7 @@ export const instanceTypes: ReadonlyMap<string, InstanceType> = new Map([
     [1, 2, 4, 8].map((n): Row => [`${n}g`, 12 * n, 85 * n, n]),
     "A100",
   ),
+  ...family("a2-megagpu", "-", [["16g", 96, 1360, 16]], "A100"),
   ...family(
     "a2-ultragpu",
     "-",
@@ -145,6 +169,8 @@ export const instanceTypes: ReadonlyMap<string, InstanceType> = new Map([
     "H100",
   ),
   ...family("a3-megagpu", "-", [["8g", 208, 1872, 8]], "H100"),
+  ...family("a3-ultragpu", "-", [["8g", 224, 2952, 8]], "H200"),
+  ...family("a4-highgpu", "-", [["8g", 224, 3968, 8]], "B200"),
 ]);
 
 interface Node {

@@ -16,12 +16,21 @@ describe("instanceTypes", () => {
     ["p4d.24xlarge", 96, 1152, 8, "A100"],
     ["p4de.24xlarge", 96, 1152, 8, "A100-80G"],
     ["p5.48xlarge", 192, 2048, 8, "H100"],
+    ["m8i.96xlarge", 384, 1536, 0, undefined],
+    ["r7i.2xlarge", 8, 64, 0, undefined],
+    ["gr6.4xlarge", 16, 128, 1, "L4"],
+    ["p5.4xlarge", 16, 256, 1, "H100"],
+    ["p6-b200.48xlarge", 192, 2048, 8, "B200"],
     ["n1-standard-4", 4, 15, 0, undefined],
+    ["n2-highmem-4", 4, 32, 0, undefined],
     ["n2-standard-8", 8, 32, 0, undefined],
     ["g2-standard-24", 24, 96, 2, "L4"],
     ["a2-highgpu-8g", 96, 680, 8, "A100"],
     ["a2-ultragpu-1g", 12, 170, 1, "A100-80G"],
+    ["a2-megagpu-16g", 96, 1360, 16, "A100"],
     ["a3-highgpu-8g", 208, 1872, 8, "H100"],
+    ["a3-highgpu-1g", 26, 234, 1, "H100"],
+    ["a3-ultragpu-8g", 224, 2952, 8, "H200"],
   ] as const) {
     it(`knows ${name}`, () => {
       assert.deepEqual(instanceTypes.get(name), {
@@ -32,6 +41,21 @@ describe("instanceTypes", () => {
       });
     });
   }
+});
+
+describe("every instance type", () => {
+  it("has a GPU of a kind that Ray knows by name, or none at all", () => {
+    for (const [name, { cpus, memoryGiB, gpus, acceleratorType }] of instanceTypes) {
+      assert.ok(cpus >= 1 && memoryGiB > 0, name);
+      assert.equal(gpus > 0, acceleratorType !== undefined, name);
+    }
+  });
+
+  it("is of one cloud by its name: AWS has a dot in it, Google Cloud hyphens only", () => {
+    for (const name of instanceTypes.keys()) {
+      assert.match(name, /^([a-z0-9-]+\.[a-z0-9]+|[a-z]\d[a-z]*-[a-z]+-\d+g?)$/, name);
+    }
+  });
 });
 
 describe("resourcesOf", () => {
@@ -62,6 +86,7 @@ describe("resourcesOf", () => {
 
   for (const [node, expected] of [
     [{ instance_type: "g5.xlage" }, /instance_type: "g5.xlage" is not .*did you mean `g5.xlarge`\?.*`resources`/],
+    [{ instance_type: "g2-standard-5" }, /instance_type: "g2-standard-5" is not .*did you mean `g2-standard-\d+`\?/],
     [{ instance_type: "Standard_NC24ads_A100_v4" }, /instance_type: .* See that it is the cloud's own name/],
     [{ resources: { GPU: 1 } }, /resources: has no `CPU`/],
     [{}, /neither an `instance_type` nor `resources`/],
