@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { awsProblems, awsSettings } from "./aws/settings";
+import { gcpProblems, gcpSettings } from "./gcp/settings";
 import { kubernetesProblems, kubernetesSettings } from "./kubernetes/settings";
 import { checked, InvalidInput, isMapping, type Problem, parseWith, type Report, under, worded } from "./problems";
 import { rejectedVersion } from "./record";
@@ -124,7 +125,7 @@ function reportUnservedTraffic(value: Record<string, unknown>, report: Report): 
 }
 
 /** Targets that this version can deploy to. */
-const available: readonly string[] = ["local", "kubernetes", "aws"];
+const available: readonly string[] = ["local", "kubernetes", "aws", "gcp"];
 
 /** Serve's proxy is the head's, and Ray is what the image or the machine's own has. */
 const cloudWithoutEffect: ReadonlyArray<keyof ServiceSpec> = [
@@ -164,6 +165,7 @@ function effectNotices(target: string, spec: ServiceSpec): string[] {
 const targetKeys = {
   kubernetes: { least: "{gateway: {name: ...}}", port: "gateway.port" },
   aws: { least: "{region, vpcId, subnetIds, ami, dashboardCidrs, loadBalancer}", port: "loadBalancer.port" },
+  gcp: { least: "{project, zone, bootImage, dashboardCidrs, loadBalancer}", port: "loadBalancer.port" },
 };
 
 /** Keys that belong to one target only. */
@@ -217,6 +219,7 @@ const settings = checked(
     autoRollback: trueOrFalse().default(true),
     kubernetes: kubernetesSettings.optional(),
     aws: awsSettings.optional(),
+    gcp: gcpSettings.optional(),
   }),
   (value, report) => {
     reportInPlace("canaryPercent", "waypoint")(value, report);
@@ -277,9 +280,10 @@ export function parseStackConfig(raw: Record<string, string | undefined>): Stack
 }
 
 /** What of the service the target cannot do; paths are below the service. */
-function targetProblems(spec: ServiceSpec, { kubernetes, aws }: Settings): Problem[] {
+function targetProblems(spec: ServiceSpec, { kubernetes, aws, gcp }: Settings): Problem[] {
   if (kubernetes !== undefined) return kubernetesProblems(spec, kubernetes);
-  return aws === undefined ? [] : awsProblems(spec);
+  if (aws !== undefined) return awsProblems(spec);
+  return gcp === undefined ? [] : gcpProblems(spec, gcp);
 }
 
 /** A service that is not a mapping at all is reported with the other settings. */

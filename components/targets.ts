@@ -30,7 +30,7 @@ export async function preflight(
     return (await import("./kubernetes/preflight.js")).preflight(config.kubernetes, intent);
   }
   // The provider itself says what an account lacks.
-  if (config.aws !== undefined) return [];
+  if (config.aws !== undefined || config.gcp !== undefined) return [];
   await localPreflight(localHost(home, environment), wanted, recorded, config.port);
   return [];
 }
@@ -49,5 +49,6 @@ export async function targetOf(config: StackConfig, secret: boolean): Promise<Ta
     return (await import("./kubernetes/index.js")).kubernetesTarget(settings, config.kubernetes);
   }
   if (config.aws !== undefined) return (await import("./aws/index.js")).awsTarget(settings, config.aws);
+  if (config.gcp !== undefined) return (await import("./gcp/index.js")).gcpTarget(settings, config.gcp);
   return (await import("./local/index.js")).localTarget(settings);
 }

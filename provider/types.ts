@@ -4,6 +4,7 @@ import { cloudCluster } from "./cloud/cluster";
 import { readMarkerWeights } from "./cloud/marker";
 import { readiness as cloudReadiness } from "./cloud/readiness";
 import { routed as cloudRouted } from "./cloud/routed";
+import { reaper as gcpReaper } from "./gcp/reaper";
 import { kubernetesCluster } from "./kubernetes/cluster";
 import { readiness } from "./kubernetes/readiness";
 import { routed } from "./kubernetes/routed";
@@ -21,6 +22,7 @@ import { token } from "./token";
 /** On this host the token file is in the cluster's directory. */
 const countWorkers: CountWorkers = async ({ kubernetes, instances, dashboardTokenFile }, signal) => {
   if (instances?.cloud === "aws") return (await import("./aws/instances.js")).countWorkerInstances(instances, signal);
+  if (instances?.cloud === "gcp") return (await import("./gcp/instances.js")).countWorkerInstances(instances, signal);
   if (kubernetes !== undefined) return (await import("./kubernetes/pods.js")).countWorkerPods(kubernetes, signal);
   return dashboardTokenFile === undefined ? 0 : liveWorkerCount(dirname(dashboardTokenFile));
 };
@@ -44,5 +46,6 @@ export const resourceTypes: ResourceTypes = {
   "rayserve:cloud:Readiness": cloudReadiness,
   "rayserve:cloud:Routed": cloudRouted,
   "rayserve:aws:Reaper": reaper,
+  "rayserve:gcp:Reaper": gcpReaper,
   "rayserve:serve:Applications": applicationsType(readShares, countWorkers),
 };

@@ -1,5 +1,5 @@
 import type { EC2Client, Instance } from "@aws-sdk/client-ec2";
-import type { InstancesAddress } from "../serve/dashboard";
+import type { AwsInstances } from "../serve/dashboard";
 
 /** The tags that Ray's autoscaler knows its machines by. */
 export const clusterTag = "ray-cluster-name";
@@ -8,7 +8,7 @@ export const nodeTypeTag = "ray-node-type";
 /** States in which a machine takes up quota, or will. */
 const THERE = ["pending", "running", "shutting-down", "stopping", "stopped"];
 
-type Place = Pick<InstancesAddress, "region" | "clusterName">;
+type Place = Pick<AwsInstances, "region" | "clusterName">;
 
 /** Ids of a cluster's machines that are not gone, head and workers or the workers alone. */
 export async function instancesOf(

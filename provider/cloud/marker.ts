@@ -5,8 +5,6 @@ import type { MarkerAddress, Share } from "../serve/guards";
 
 /** Path at which a cloud's load balancer answers with the weights that it goes by, itself and not through a cluster. */
 export const markerPath = "/-/rayshift/weights";
-/** Header with the marker, of a load balancer that can only add to an answer. */
-export const markerHeader = "x-rayshift-weights";
 /** The header that chooses a version by its role, as Anyscale has it. */
 export const versionHeader = "X-ANYSCALE-VERSION";
 
@@ -15,7 +13,12 @@ const TIMEOUT_MS = 5000;
 
 /** The marker's text for weights in percent, by version, in their order. */
 export function markerText(weights: ReadonlyArray<{ version: string; weight: number }>): string {
-  return PREFIX + weights.map(({ version, weight }) => `${version}=${weight}`).join(",");
+  return PREFIX + markerWeights(weights);
+}
+
+/** The part of a marker that a path can hold: a load balancer that gives no texts answers with a redirect to it. */
+export function markerWeights(weights: ReadonlyArray<{ version: string; weight: number }>): string {
+  return weights.map(({ version, weight }) => `${version}=${weight}`).join(",");
 }
 
 /** The weights in a marker's text; undefined for any other text. */
@@ -26,6 +29,12 @@ export function weightsIn(text: string): Record<string, number> | undefined {
   const parsed = entries.map((entry) => /^([-\w.]+)=(\d{1,3})$/.exec(entry));
   if (parsed.some((match) => match === null)) return undefined;
   return Object.fromEntries(parsed.map((match) => [match?.[1], Number(match?.[2])]));
+}
+
+/** The marker of a redirect. */
+function markerIn(location: string | undefined): string | undefined {
+  const [, weights] = location?.split(`${markerPath}/`) ?? [];
+  return weights === undefined ? undefined : PREFIX + decodeURIComponent(weights);
 }
 
 /** The load balancer has no weights: it answers without a marker, or there is none of its name. */
@@ -57,7 +66,14 @@ export async function readMarkerWeights(address: MarkerAddress, signal?: AbortSi
     problems.push(look);
   }
   const said = `the load balancer at ${address.url} does not tell its weights: ${problems.map(({ message }) => message).join("; ")}`;
-  throw problems.every((problem) => problem instanceof NoMarker) ? new NoMarker(said) : new Error(said);
+  const none = problems.every((problem) => problem instanceof NoMarker) || (await isGone(address, signal));
+  throw none ? new NoMarker(said) : new Error(said);
+}
+
+/** An address of Google Cloud's answers nobody when its load balancer is gone, as one that cannot be reached does. */
+async function isGone({ forwardingRule }: MarkerAddress, signal?: AbortSignal): Promise<boolean> {
+  if (forwardingRule === undefined) return false;
+  return !(await (await import("../gcp/compute.js")).exists(forwardingRule, signal));
 }
 
 /** The weights that one address of the data plane goes by, or what it says in their place. */
@@ -118,10 +134,9 @@ export function ask(
         response.on("data", (chunk: Buffer) => chunks.push(chunk));
         response.on("error", reject);
         response.on("end", () => {
-          const marker = response.headers[markerHeader];
           resolve({
             status: response.statusCode ?? 0,
-            marker: Array.isArray(marker) ? marker[0] : marker,
+            marker: markerIn(response.headers.location),
             text: Buffer.concat(chunks).toString(),
           });
         });

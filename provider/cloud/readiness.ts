@@ -16,6 +16,8 @@ export interface Backend extends CloudDashboard {
 
 export interface ReadinessInputs {
   marker: MarkerAddress;
+  /** Where versions are asked by their header, in a cloud that has another door for that. */
+  versions?: MarkerAddress;
   backends: Backend[];
   /** Longest wait for the load balancer to find a backend healthy, seconds. */
   timeoutSeconds: number;
@@ -44,7 +46,8 @@ export const readiness: ResourceType<ReadinessInputs, ReadinessInputs> = {
   delete: async () => {},
 };
 
-const comparable = ({ backends, marker }: ReadinessInputs) => JSON.parse(JSON.stringify({ backends, marker }));
+const comparable = ({ backends, marker, versions }: ReadinessInputs) =>
+  JSON.parse(JSON.stringify({ backends, marker, versions }));
 
 async function prove(inputs: ReadinessInputs, context: OperationContext): Promise<void> {
   const { marker, backends, immediate } = inputs;
@@ -71,13 +74,13 @@ async function prove(inputs: ReadinessInputs, context: OperationContext): Promis
 
 /** A load balancer has its own mind of a backend's health, and takes its time to make it up. */
 async function answersEverywhere(
-  { marker, timeoutSeconds }: ReadinessInputs,
+  { marker, versions = marker, timeoutSeconds }: ReadinessInputs,
   { role }: Backend,
   { signal, progress }: OperationContext,
 ): Promise<void> {
   let shown = "";
   for (const end = Date.now() + timeoutSeconds * 1000; ; await sleep(POLL_MS, undefined, { signal })) {
-    const problem = await whereNot(marker, role, signal);
+    const problem = await whereNot(versions, role, signal);
     if (problem === undefined) return;
     if (Date.now() >= end) {
       throw new Error(

@@ -45,6 +45,17 @@ export async function compute<T>(method: "GET" | "DELETE", path: string, signal?
   );
 }
 
+/** Whether there is an object at a path. Throws as {@link compute} does. */
+export async function exists(path: string, signal?: AbortSignal): Promise<boolean> {
+  try {
+    await compute("GET", path, signal);
+    return true;
+  } catch (error) {
+    if (error instanceof ComputeRefused && error.status === 404) return false;
+    throw error;
+  }
+}
+
 function saidIn(text: string): string {
   try {
     const { error } = JSON.parse(text) as { error?: { message?: string } };

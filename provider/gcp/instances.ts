@@ -1,12 +1,5 @@
+import type { GcpInstances } from "../serve/dashboard";
 import { ComputeRefused, compute } from "./compute";
-
-/** The machines of one cluster, by the name that Ray's autoscaler labels them with. */
-export interface GcpInstances {
-  cloud: "gcp";
-  project: string;
-  zone: string;
-  clusterName: string;
-}
 
 /** The labels that Ray's autoscaler knows its machines by. */
 export const clusterLabel = "ray-cluster-name";

@@ -29,9 +29,18 @@ export interface CloudDashboard {
 }
 
 /** The machines of one cluster in a cloud, by the name that Ray's autoscaler tags them with. */
-export interface InstancesAddress {
-  cloud: "aws" | "gcp";
+export type InstancesAddress = AwsInstances | GcpInstances;
+
+export interface AwsInstances {
+  cloud: "aws";
   region: string;
+  clusterName: string;
+}
+
+export interface GcpInstances {
+  cloud: "gcp";
+  project: string;
+  zone: string;
   clusterName: string;
 }
 

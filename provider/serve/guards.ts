@@ -37,6 +37,8 @@ export interface MarkerAddress {
   hostname?: string;
   /** Secret of the stack: the marker is for those who may send requests. */
   queryAuthToken?: string;
+  /** Path in Google Cloud's API of what has the address, which stays when that is gone. */
+  forwardingRule?: string;
 }
 
 /** Rules of an ALB's listener by their ARNs, and the versions' target groups. */

@@ -1,0 +1,472 @@
+import assert from "node:assert/strict";
+import { isDeepStrictEqual } from "node:util";
+import { gcpTarget } from "../../../components/gcp";
+import { lookingRights } from "../../../components/gcp/access";
+import type { Placement } from "../../../components/placement";
+import type { RolloutRecord, Version } from "../../../components/record";
+import { type Addresses, Service } from "../../../components/service";
+import type { TargetSettings } from "../../../components/target";
+import { placing, recordAfter, rollingOut, running, version } from "../builders";
+import { assertAccepted, doneBefore, named, type Registered, registering, resolved } from "../mockedEngine";
+import { settings } from "./settingsForTests";
+
+const times: TargetSettings = {
+  service: "sample-service",
+  startupTimeoutSeconds: 600,
+  drainTimeoutSeconds: 60,
+  idleTimeoutSeconds: 30,
+  secret: false,
+};
+
+const compute = {
+  image_uri: "us-docker.pkg.dev/my-project/ray/ray:2.60.0-gpu",
+  compute_config: {
+    head_node: { instance_type: "n2-standard-8" },
+    worker_nodes: [
+      { name: "gpu", instance_type: "g2-standard-4", max_nodes: 4 },
+      { name: "T4.Spot", instance_type: "n1-standard-8", resources: { GPU: 2 }, max_nodes: 2, market_type: "SPOT" },
+      { name: "cpu", instance_type: "n4-standard-8", max_nodes: 2 },
+    ],
+  },
+};
+const v1 = version("v1", compute);
+const v2 = version("v2", compute);
+const first = placing({}, v1, undefined);
+const own = { workerGroups: { "T4.Spot": { accelerator: "nvidia-tesla-t4", diskGb: 50 } } };
+/** As v1 and v2, but with what runs on Google Cloud. */
+const on = (record: RolloutRecord): RolloutRecord => ({
+  ...record,
+  primary: { ...record.primary, ...v1 },
+  ...(record.canary === undefined ? {} : { canary: { ...record.canary, ...v2 } }),
+});
+
+const addressOf = (cluster: string) => ({
+  dashboardUrl: "http://10.128.0.2:8265",
+  dashboardToken: `token of ${cluster}`,
+  serveAddress: "10.128.0.2:8000",
+});
+const recorded: Addresses = { clusters: { v1: addressOf("v1"), v2: addressOf("v2") }, loadBalancer: {} };
+
+async function declared(
+  placement: Placement,
+  changes: { addresses?: Addresses; settings?: object; times?: Partial<TargetSettings> } = {},
+) {
+  const { resources, result } = await registering(
+    {},
+    () =>
+      new Service("sample-service", {
+        target: gcpTarget({ ...times, ...changes.times }, settings({ ...own, ...changes.settings })),
+        placement,
+        recorded: changes.addresses ?? recorded,
+      }),
+  );
+  assertAccepted(resources);
+  assertGoogleTakesNames(resources);
+  return { resources, result };
+}
+
+/** The first deploy, which many tests look at. */
+let deployed: ReturnType<typeof declared> | undefined;
+const firstDeploy = () => (deployed ??= declared(first));
+
+/** Names and labels as Compute Engine and IAM take them. */
+function assertGoogleTakesNames(resources: readonly Registered[]): void {
+  for (const { type, name, inputs } of resources.filter(isGcp)) {
+    const known = inputs as { name?: string; labels?: Record<string, string>; accountId?: string; roleId?: string };
+    const plain = type.includes("storage/bucketObject") ? undefined : known.name;
+    if (plain !== undefined) assert.match(plain, /^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$/, name);
+    for (const value of Object.values(known.labels ?? {})) assert.match(value, /^[-_a-z0-9]{1,63}$/, name);
+    if (known.accountId !== undefined) assert.match(known.accountId, /^[a-z][-a-z0-9]{4,28}[a-z0-9]$/, name);
+    if (known.roleId !== undefined) assert.match(known.roleId, /^[a-zA-Z0-9_.]{3,64}$/, name);
+  }
+}
+
+const isGcp = ({ type }: Registered) => type.startsWith("gcp:");
+const ofType = (resources: readonly Registered[], type: string) =>
+  resources.filter((each) => each.type.endsWith(`:${type}`));
+
+describe("the target gcp", function () {
+  this.timeout(20_000);
+
+  it("makes of a first deploy a head, templates, a backend service and the load balancer, named after the version", async () => {
+    const { resources, result } = await firstDeploy();
+    const counts: Record<string, number> = {};
+    for (const { type } of resources.filter(isGcp)) {
+      const kind = type.split(":").at(-1) ?? "";
+      counts[kind] = (counts[kind] ?? 0) + 1;
+    }
+    assert.deepEqual(counts, {
+      Network: 1,
+      Subnetwork: 1,
+      Router: 1,
+      RouterNat: 1,
+      Firewall: 3,
+      Account: 2,
+      IAMCustomRole: 3,
+      IAMMember: 6,
+      Bucket: 1,
+      BucketIAMMember: 1,
+      BucketObject: 1,
+      GlobalAddress: 1,
+      HealthCheck: 1,
+      Secret: 1,
+      SecretVersion: 1,
+      SecretIamMember: 2,
+      InstanceTemplate: 3,
+      Instance: 1,
+      InstanceGroup: 1,
+      BackendService: 2,
+      URLMap: 2,
+      TargetHttpProxy: 2,
+      GlobalForwardingRule: 2,
+    });
+    assert.equal((await resolved(result.url)).value, "http://203.0.113.7");
+    for (const { name, type } of resources) assert.doesNotMatch(`${type} ${name}`, /primary|canary/);
+  });
+
+  it("takes a network that is given and makes none", async () => {
+    const network = "projects/my-project/global/networks/models";
+    const subnetwork = "projects/my-project/regions/us-central1/subnetworks/models";
+    const { resources } = await declared(first, { settings: { network, subnetwork } });
+    for (const type of ["Network", "Subnetwork", "Router", "RouterNat"]) assert.deepEqual(ofType(resources, type), []);
+    const [nic] = named(resources, "head-v1").inputs.networkInterfaces as object[];
+    assert.deepEqual(nic, { network, subnetwork });
+  });
+
+  describe("its machines", () => {
+    it("have no address on the internet, no project-wide keys, and an account each of heads and workers", async () => {
+      const { resources } = await firstDeploy();
+      const machines = [...ofType(resources, "InstanceTemplate"), ...ofType(resources, "Instance")];
+      for (const { name, inputs } of machines) {
+        const { networkInterfaces, metadata, serviceAccount } = inputs as {
+          networkInterfaces: object[];
+          metadata: Record<string, string>;
+          serviceAccount: { email: string };
+        };
+        assert.ok(!JSON.stringify(networkInterfaces).includes("accessConfig"), name);
+        assert.equal(metadata["block-project-ssh-keys"], "TRUE", name);
+        const role = name === "head-v1" ? "head" : "worker";
+        assert.match(serviceAccount.email, new RegExp(`^${role}-account@`));
+      }
+    });
+
+    it("are stopped and not moved where they have GPUs, and deleted where Google takes them away", async () => {
+      const { resources } = await firstDeploy();
+      const scheduling = (name: string) => named(resources, name).inputs.scheduling;
+      const plain = { automaticRestart: false, preemptible: false, provisioningModel: "STANDARD" };
+      assert.deepEqual(scheduling("template-v1-gpu"), { ...plain, onHostMaintenance: "TERMINATE" });
+      assert.deepEqual(scheduling("template-v1-cpu"), { ...plain, onHostMaintenance: "MIGRATE" });
+      assert.deepEqual(scheduling("template-v1-t4-spot"), {
+        automaticRestart: false,
+        onHostMaintenance: "TERMINATE",
+        preemptible: true,
+        provisioningModel: "SPOT",
+        instanceTerminationAction: "DELETE",
+      });
+      assert.deepEqual(scheduling("head-v1"), { automaticRestart: true, onHostMaintenance: "MIGRATE" });
+    });
+
+    it("have the GPUs of their type, or those that are added to it, and a disk that the family knows", async () => {
+      const { resources } = await firstDeploy();
+      const template = (name: string) =>
+        named(resources, name).inputs as { guestAccelerators?: object[]; disks: Array<Record<string, unknown>> };
+      assert.equal(template("template-v1-gpu").guestAccelerators, undefined);
+      const [t4] = template("template-v1-t4-spot").guestAccelerators ?? [];
+      assert.deepEqual(t4, { type: "nvidia-tesla-t4", count: 2 });
+      assert.deepEqual(
+        ["gpu", "t4-spot", "cpu"].map((group) => {
+          const [disk] = template(`template-v1-${group}`).disks;
+          return [disk?.diskType, disk?.diskSizeGb, disk?.autoDelete];
+        }),
+        [
+          ["pd-balanced", 200, true],
+          ["pd-balanced", 50, true],
+          ["hyperdisk-balanced", 200, true],
+        ],
+      );
+    });
+
+    it("are started by Ray from their group's own template, from none up, in a cluster of that name only", async () => {
+      const { resources } = await firstDeploy();
+      const script = String(named(resources, "head-v1").inputs.metadataStartupScript);
+      const [text = ""] = /^\{\n "cluster_name"[\s\S]*?^\}$/m.exec(script) ?? [];
+      const config = JSON.parse(text) as {
+        cluster_name: string;
+        max_workers: number;
+        provider: object;
+        available_node_types: Record<
+          string,
+          { min_workers: number; max_workers: number; resources: object; node_config: Record<string, unknown> }
+        >;
+      };
+      const { labels } = named(resources, "head-v1").inputs as { labels: Record<string, string> };
+      assert.equal(config.cluster_name, labels["ray-cluster-name"]);
+      assert.ok(config.cluster_name.length <= 35);
+      assert.equal(config.max_workers, 8);
+      assert.equal((config.provider as { availability_zone: string }).availability_zone, "us-central1-a");
+      const { head, ...workers } = config.available_node_types;
+      assert.equal(head?.max_workers, 0);
+      assert.deepEqual(Object.keys(workers), ["gpu", "t4-spot", "cpu"]);
+      for (const [group, { min_workers, resources: has, node_config: node }] of Object.entries(workers)) {
+        const { name } = named(resources, `template-v1-${group}`).inputs;
+        assert.equal(min_workers, 0);
+        assert.equal(node.sourceInstanceTemplate, `projects/my-project/global/instanceTemplates/${name}`);
+        assert.ok("CPU" in has);
+      }
+      assert.equal(workers.gpu?.node_config.machineType, "g2-standard-4");
+      assert.deepEqual(Object.keys(workers.gpu?.resources ?? {}).sort(), [
+        "CPU",
+        "GPU",
+        "accelerator_type:L4",
+        "memory",
+      ]);
+    });
+
+    it("are named so that Ray's provider knows the head for a machine of Compute Engine", async () => {
+      const { resources } = await firstDeploy();
+      assert.match(String(named(resources, "head-v1").inputs.name), /-compute$/);
+    });
+  });
+
+  it("lets Google's load balancers to Serve, the config's ranges to the dashboard, and nobody to another port", async () => {
+    const { resources } = await firstDeploy();
+    const rules = ofType(resources, "Firewall").map(({ inputs }) => inputs);
+    assert.ok(!JSON.stringify(rules).includes("0.0.0.0/0"));
+    const open = rules.filter(({ sourceRanges }) => sourceRanges !== undefined);
+    assert.equal(open.length, 2);
+    const rule = (name: string) => {
+      const { sourceRanges, allows } = named(resources, `firewall-${name}`).inputs;
+      return { sourceRanges, allows };
+    };
+    assert.deepEqual(rule("load-balancer"), {
+      sourceRanges: ["130.211.0.0/22", "35.191.0.0/16"],
+      allows: [{ protocol: "tcp", ports: ["8000"] }],
+    });
+    assert.deepEqual(rule("dashboard"), {
+      sourceRanges: ["10.0.0.0/8"],
+      allows: [{ protocol: "tcp", ports: ["8265"] }],
+    });
+    const tags = named(resources, "head-v1").inputs.tags;
+    for (const { targetTags } of rules) assert.deepEqual(targetTags, tags);
+  });
+
+  it("gives a head the rights to look, and to launch and end its service's workers; a worker to end such", async () => {
+    const { resources } = await firstDeploy();
+    const grant = (name: string) =>
+      named(resources, `${name}-grant`).inputs as { member: string; condition?: { expression: string } };
+    assert.equal(grant("looking").condition, undefined);
+    assert.doesNotMatch(lookingRights.join(), /create|delete|set/);
+    for (const name of ["launching", "leaving"]) {
+      const { condition } = grant(name);
+      assert.match(condition?.expression ?? "", /instances\/ray-sample-service-/, name);
+    }
+    assert.match(grant("launching").member, /^serviceAccount:head-account@/);
+    assert.match(grant("leaving").member, /^serviceAccount:worker-account@/);
+    assert.deepEqual(named(resources, "leaving-role").inputs.permissions, ["compute.instances.delete"]);
+    assert.doesNotMatch(
+      JSON.stringify(resources.filter(isGcp).map(({ inputs }) => inputs)),
+      /roles\/(owner|editor)|admin/i,
+    );
+  });
+
+  it("keeps tokens secret wherever they are, and gives scripts none", async () => {
+    const { resources, result } = await firstDeploy();
+    const { value: query } = await resolved(result.queryAuthToken!);
+    const ray = String(named(resources, "ray-token-version-v1").inputs.secretData);
+    for (const { name, type, inputs, secrets } of resources) {
+      const open = JSON.stringify(Object.entries(inputs).filter(([key]) => !secrets.includes(key)));
+      assert.ok(!open.includes(query) && !open.includes(ray), `${type} ${name}`);
+    }
+    for (const name of ["head-v1", "template-v1-gpu"]) {
+      const script = String(named(resources, name).inputs.metadataStartupScript);
+      assert.ok(!script.includes(query) && !script.includes(ray), name);
+    }
+    const { value, secret } = await resolved(result.addresses);
+    assert.ok(secret);
+    assert.equal((value.clusters.v1 as { dashboardToken: string }).dashboardToken, ray);
+  });
+
+  it("keeps a secret spec secret in the bucket as well", async () => {
+    const { resources } = await declared(first, { times: { secret: true } });
+    assert.deepEqual(named(resources, "serve-config-v1").secrets, ["content"]);
+    assert.ok(named(resources, "applications-v1").secrets.includes("config"));
+  });
+
+  it("keeps for a head that starts anew what the cluster runs: the config at its capacity, after it is so", async () => {
+    const { resources } = await declared(placing({ canaryPercent: 25, maxSurgePercent: 25 }, v2, on(running)));
+    const { inputs, dependencies } = named(resources, "serve-config-v2");
+    const content = JSON.parse(String(inputs.content));
+    assert.equal(content.target_capacity, 25);
+    assert.equal(content.applications[0].import_path, "app:app");
+    assert.ok(dependencies.includes("applications-v2"));
+    const script = String(named(resources, "head-v2").inputs.metadataStartupScript);
+    assert.ok(script.includes(encodeURIComponent(String(inputs.name))));
+    const alone = await firstDeploy();
+    assert.equal(
+      "target_capacity" in JSON.parse(String(named(alone.resources, "serve-config-v1").inputs.content)),
+      false,
+    );
+  });
+
+  it("ends the head before the reaper, the workers before their templates, network and rights", async () => {
+    const { resources } = await firstDeploy();
+    assert.ok(named(resources, "head-v1").dependencies.includes("reaper-v1"));
+    const kept = doneBefore(resources, "reaper-v1");
+    for (const name of ["template-v1-gpu", "firewall-inside", "nat", "leaving-grant", "launching-grant"]) {
+      assert.ok(kept.has(name), name);
+    }
+    const { clusterName } = named(resources, "reaper-v1").inputs;
+    assert.equal(
+      clusterName,
+      (named(resources, "head-v1").inputs.labels as Record<string, string>)["ray-cluster-name"],
+    );
+  });
+
+  describe("order inside an update", () => {
+    it("forward: the canary's applications and its place among the versions, their proof, the weights, theirs, the primary's applications", async () => {
+      const { resources } = await declared(placing({ canaryPercent: 50 }, v2, on(rollingOut([100, 100, 10]))));
+      const proven = doneBefore(resources, "readiness");
+      for (const name of ["applications-v2", "versions-map", "backend-v2"]) assert.ok(proven.has(name), name);
+      assert.ok(!proven.has("service-map") && !proven.has("applications-v1"));
+      assert.ok(named(resources, "service-map").dependencies.includes("readiness"));
+      assert.ok(doneBefore(resources, "load-balancer").has("service-map"));
+      assert.ok(doneBefore(resources, "applications-v1").has("load-balancer"));
+    });
+
+    it("back: the primary's applications first, the canary's last", async () => {
+      const { resources } = await declared(placing({ canaryPercent: 10 }, v2, on(rollingOut([50, 50, 50], 50))));
+      assert.ok(doneBefore(resources, "readiness").has("applications-v1"));
+      assert.ok(doneBefore(resources, "applications-v2").has("load-balancer"));
+      assert.ok(!doneBefore(resources, "applications-v1").has("service-map"));
+    });
+
+    it("at once: the weights wait for no applications, and their proof is told so", async () => {
+      const placement: Placement = { ...placing({}, v1, on(rollingOut([25, 75, 75]))), order: "concurrent" };
+      const { resources } = await declared(placement);
+      assert.equal(named(resources, "readiness").inputs.immediate, true);
+      assert.ok(![...doneBefore(resources, "readiness")].some((name) => name.startsWith("applications")));
+    });
+  });
+
+  it("guards growth by the other cluster, and shrinking by the weights at the data plane", async () => {
+    const { resources } = await declared(placing({ canaryPercent: 25, maxSurgePercent: 25 }, v2, on(running)));
+    const { surge } = named(resources, "applications-v2").inputs as {
+      surge: { peer: object; maxTotalCapacity: number };
+    };
+    assert.equal(surge.maxTotalCapacity, 125);
+    assert.ok(named(resources, "applications-v2").secrets.includes("surge"));
+    const { traffic } = named(resources, "applications-v1").inputs as {
+      traffic: { marker: { url: string }; version: string };
+    };
+    assert.deepEqual([traffic.marker.url, traffic.version], ["http://203.0.113.7:80", "v1"]);
+  });
+
+  it("serves by HTTPS where certificates are given, at their host name", async () => {
+    const certificates = ["projects/my-project/global/sslCertificates/models"];
+    const loadBalancer = { certificates, hostname: "models.example.com" };
+    const { resources, result } = await declared(first, { settings: { loadBalancer } });
+    assert.equal((await resolved(result.url)).value, "https://models.example.com");
+    assert.equal(ofType(resources, "TargetHttpProxy").length, 0);
+    for (const proxy of ofType(resources, "TargetHttpsProxy"))
+      assert.deepEqual(proxy.inputs.sslCertificates, certificates);
+    assert.deepEqual(
+      ofType(resources, "GlobalForwardingRule")
+        .map(({ inputs }) => inputs.portRange)
+        .sort(),
+      ["443", "8443"],
+    );
+  });
+
+  /** What the engine would do about an object when one update follows another. */
+  const changesBetween = (before: readonly Registered[], after: readonly Registered[]) => {
+    // Each mocked stack has tokens of its own, and its maps and secrets with them.
+    const objects = (resources: readonly Registered[]) =>
+      new Map(
+        resources
+          .filter(isGcp)
+          .map(({ type, name, inputs }) => [`${type.split(":").at(-1)} ${name}`, withoutTokens(inputs)]),
+      );
+    const [was, is] = [objects(before), objects(after)];
+    return {
+      made: [...is.keys()].filter((name) => !was.has(name)).sort(),
+      ended: [...was.keys()].filter((name) => !is.has(name)).sort(),
+      changed: [...is]
+        .filter(([name, inputs]) => was.has(name) && !isDeepStrictEqual(was.get(name), inputs))
+        .map(([name]) => name)
+        .sort(),
+    };
+  };
+  const withoutTokens = (inputs: object) =>
+    JSON.parse(
+      JSON.stringify(inputs)
+        .replace(/Bearer [-\w]{43}/g, "Bearer x")
+        .replace(/"secretData":"[^"]*"/, '"secretData":"x"'),
+    );
+
+  describe("over a whole rollout under a surge", () => {
+    const clusterObjects = (cluster: string) =>
+      [
+        `BackendService backend-${cluster}`,
+        `BucketObject serve-config-${cluster}`,
+        `Instance head-${cluster}`,
+        `InstanceGroup head-group-${cluster}`,
+        `InstanceTemplate template-${cluster}-cpu`,
+        `InstanceTemplate template-${cluster}-gpu`,
+        `InstanceTemplate template-${cluster}-t4-spot`,
+        `Secret ray-token-secret-${cluster}`,
+        `SecretIamMember ray-token-head-grant-${cluster}`,
+        `SecretIamMember ray-token-worker-grant-${cluster}`,
+        `SecretVersion ray-token-version-${cluster}`,
+      ].sort();
+    const MAPS = ["URLMap service-map", "URLMap versions-map"];
+    const waypoint = (
+      primaryCapacity: number,
+      canaryCapacity: number,
+      canaryTraffic: number,
+      direction = "forward",
+    ) => ({
+      waypoint: {
+        ...{ primary: "v1", canary: "v2", primaryCapacity, canaryCapacity, canaryTraffic, surge: 40 },
+        direction: direction as "forward" | "back",
+        startedAt: "2026-01-31T12:00:00.000Z",
+      },
+    });
+    const walk = async (steps: Array<[changes: object, wanted: Version]>) => {
+      let record = recordAfter(first);
+      let { resources } = await firstDeploy();
+      const seen = [];
+      for (const [changes, wanted] of steps) {
+        const placement = placing(changes, wanted, record);
+        const { resources: next } = await declared(placement);
+        seen.push(changesBetween(resources, next));
+        record = recordAfter(placement);
+        resources = next;
+      }
+      return seen;
+    };
+    const configs = (...clusters: string[]) => clusters.map((cluster) => `BucketObject serve-config-${cluster}`);
+
+    it("makes the canary's objects once, changes weights and kept configs at each waypoint, and ends the primary's at last", async () => {
+      const seen = await walk([
+        [waypoint(60, 40, 40), v2],
+        [waypoint(20, 80, 80), v2],
+        [waypoint(0, 100, 100), v2],
+        [{}, v2],
+      ]);
+      assert.deepEqual(seen, [
+        { made: clusterObjects("v2"), ended: [], changed: [...configs("v1"), ...MAPS] },
+        { made: [], ended: [], changed: [...configs("v1", "v2"), "URLMap service-map"] },
+        { made: [], ended: [], changed: [...configs("v1", "v2"), "URLMap service-map"] },
+        { made: [], ended: clusterObjects("v1"), changed: [...configs("v2"), ...MAPS] },
+      ]);
+    });
+
+    it("leaves after a rollback what was there before the rollout", async () => {
+      const before = await firstDeploy();
+      const forward = recordAfter(placing(waypoint(60, 40, 40), v2, recordAfter(first)));
+      const back = recordAfter(placing(waypoint(100, 40, 0, "back"), v1, forward));
+      const after = await declared(placing({}, v1, back));
+      assert.deepEqual(changesBetween(before.resources, after.resources), { made: [], ended: [], changed: [] });
+    });
+  });
+});
