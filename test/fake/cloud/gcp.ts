@@ -1,0 +1,4 @@
+import { gcpRules } from "./gcpRules";
+import { servePlugin } from "./plugin";
+
+servePlugin(gcpRules);
