@@ -5,6 +5,7 @@ import { ports } from "../cloud/boot";
 import { Applications } from "../resources";
 import { serveConfig } from "../serveConfig";
 import type { ApplicationsArgs, Target, TargetSettings } from "../target";
+import { canonical } from "../version";
 import { configObject, GcpCluster } from "./cluster";
 import { Foundation } from "./foundation";
 import { GcpLoadBalancer } from "./loadBalancer";
@@ -51,7 +52,8 @@ function applications(
     // The applications end with their cluster.
     { ...options, parent: cluster, deletedWith: cluster },
   );
-  const content = JSON.stringify({ ...config, ...(capacity === null ? {} : { target_capacity: capacity }) });
+  // The stack keeps the keys of a recorded version in another order.
+  const content = canonical({ ...config, target_capacity: capacity });
   new BucketObject(
     `serve-config-${version.cluster}`,
     {

@@ -302,10 +302,8 @@ describe("the target gcp", function () {
     const script = String(named(resources, "head-v2").inputs.metadataStartupScript);
     assert.ok(script.includes(encodeURIComponent(String(inputs.name))));
     const alone = await firstDeploy();
-    assert.equal(
-      "target_capacity" in JSON.parse(String(named(alone.resources, "serve-config-v1").inputs.content)),
-      false,
-    );
+    const { target_capacity } = JSON.parse(String(named(alone.resources, "serve-config-v1").inputs.content));
+    assert.equal(target_capacity, null);
   });
 
   it("ends the head before the reaper, the workers before their templates, network and rights", async () => {

@@ -11,6 +11,8 @@ export interface CloudRules {
   learned(object: Omit<CloudObject, "id" | "outputs">, before: CloudObject | undefined): { id: string; outputs: Bag };
   /** Why the cloud would refuse an object, in its words. */
   refusal(object: Omit<CloudObject, "id" | "outputs">, all: readonly CloudObject[]): string | undefined;
+  /** How it calls the refusal to delete what is referred to. */
+  inUse?: string;
   /** Outputs by which other objects refer to one. */
   references: readonly string[];
   /** Whether a reference is one that this cloud made up, so that what it names has to be there. */
@@ -48,7 +50,7 @@ export class FakeCloudApi {
       return !(other.type === type && other.id === id) && textsIn(other.inputs).some((text) => own.includes(text));
     });
     if (user !== undefined) {
-      throw new Error(`${type} ${id} is in use by ${user.type} ${user.id} (ResourceInUse)`);
+      throw new Error(`${type} ${id} is in use by ${user.type} ${user.id} (${this.rules.inUse ?? "ResourceInUse"})`);
     }
     this.objects.delete(object);
   }
