@@ -129,7 +129,8 @@ async function asked(uri: string, request: RequestInit, signal?: AbortSignal): P
   const answer = (await response.json().catch(() => ({}))) as Record<string, unknown>;
   if (!response.ok || typeof answer.access_token !== "string") {
     const said = answer.error_description ?? answer.error ?? "no token in the answer";
-    throw new Error(`no access token from ${new URL(uri).host} (${response.status}): ${said}. ${remedy}`);
+    const words = String(said).replace(/\.$/, "");
+    throw new Error(`no access token from ${new URL(uri).host} (${response.status}): ${words}. ${remedy}`);
   }
   return { value: answer.access_token, expires: Date.now() + Number(answer.expires_in ?? 0) * 1000 };
 }
