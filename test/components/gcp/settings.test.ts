@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parse } from "yaml";
 import { InvalidInput } from "../../../components/problems";
 import { parseStackConfig } from "../../../components/stackConfig";
+import { root } from "../../setup/support";
 import { least } from "./settingsForTests";
 
 const service = {
@@ -51,6 +55,23 @@ describe("the stack config of the target gcp", () => {
     assert.match(
       problemsOf({ target: "gcp", service: JSON.stringify(service) }),
       /rayshift:gcp: is missing.*docs\/gcp\.md/,
+    );
+  });
+
+  it("takes the example as it is", () => {
+    const example = (name: string) => parse(readFileSync(join(root, "examples", "gcp", name), "utf8"));
+    const written = Object.entries(example("Pulumi.gcp.yaml").config as Record<string, unknown>).map(([key, value]) => [
+      key.replace("rayshift:", ""),
+      typeof value === "object" ? JSON.stringify(value) : String(value),
+    ]);
+    const { gcp, service: read } = parseStackConfig({
+      ...Object.fromEntries(written),
+      service: JSON.stringify(example("service.yaml")),
+    });
+    assert.equal(gcp?.loadBalancer.hostname, "models.example.com");
+    assert.deepEqual(
+      read.compute_config.worker_nodes.map(({ name }) => name),
+      ["l4", "t4"],
     );
   });
 
