@@ -60,7 +60,8 @@ function applications(
       bucket: access.bucket.name,
       name: configObject(version.cluster),
       contentType: "application/json",
-      content: secret ? pulumi.secret(content) : content,
+      // A secret of the stack, by the provider itself.
+      content,
     },
     // A head that starts anew runs what the cluster ran, and not what it is to run.
     { parent: cluster, dependsOn: [made] },
