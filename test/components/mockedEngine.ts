@@ -126,12 +126,6 @@ function learned(type: string, name: string): Record<string, unknown> {
       return { url: "http://127.0.0.1:8000", port: 8000, adminSocket: `/run/${name}/admin.sock`, pid: 1 };
     case "rayserve:kubernetes:Routed":
       return { url: "http://10.0.0.1" };
-    case "gcp:compute/instance:Instance":
-      return { instanceId: `${name}-id`, selfLink: `${name}-link`, networkInterfaces: [{ networkIp: "10.128.0.2" }] };
-    case "gcp:compute/globalAddress:GlobalAddress":
-      return { address: "203.0.113.7" };
-    case "gcp:serviceaccount/account:Account":
-      return { email: `${name}@project.iam.gserviceaccount.com`, name: `projects/project/serviceAccounts/${name}` };
     case "rayserve:local:Package":
       return { uri: `file:///packages/${name}.zip` };
     default:

@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { bootScripts } from "../../../components/gcp/cluster";
 import { spec } from "../../components/builders";
 import { settings } from "../../components/gcp/settingsForTests";
+import { cloudsPython } from "../aws/account";
 
 const compute = {
   head_node: { instance_type: "n2-standard-8" },
@@ -30,14 +31,13 @@ describe("the startup scripts of Google Cloud's machines", function () {
   });
   after(() => rmSync(folder, { recursive: true, force: true }));
 
-  it("please shellcheck", function () {
-    const python = process.env.RAYSHIFT_CLOUDS_PYTHON;
-    if (python === undefined) return this.skip();
+  it("please shellcheck", () => {
+    const shellcheck = join(dirname(cloudsPython()), "shellcheck");
     for (const made of [scripts(), scripts(image)]) {
       for (const text of [made.head, made.worker("gpu")]) {
         const file = join(folder, "script.sh");
         writeFileSync(file, text);
-        const checked: SpawnSyncReturns<string> = spawnSync(join(dirname(python), "shellcheck"), [file], {
+        const checked: SpawnSyncReturns<string> = spawnSync(shellcheck, [file], {
           encoding: "utf8",
         });
         assert.equal(checked.status, 0, checked.stdout);

@@ -177,3 +177,8 @@ export const gcpRules: CloudRules = {
   learned,
   refusal: gcpRefusal,
 };
+
+/** The same for Pulumi's mocks; undefined for what is not Google's. */
+export function madeByGcp(type: string, name: string, inputs: Bag): { id: string; outputs: Bag } | undefined {
+  return type.startsWith("gcp:") ? learned({ type, name, inputs }) : undefined;
+}
