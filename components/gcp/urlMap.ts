@@ -130,7 +130,7 @@ const matching = (headerMatches: HeaderMatch[]) => (headerMatches.length === 0 ?
 
 type Destination = { service: string } | { weighted: Array<{ backendService: string; weight: number }> };
 
-/** Google Cloud takes no weights of which all but one are 0 for granted: where all goes one way it is a plain service. */
+/** A plain service where all goes one way: weights are for what is shared. */
 function split(primary: Weighted, canary: Weighted | undefined): Destination {
   const weighted = [primary, ...(canary === undefined ? [] : [canary])];
   const whole = weighted.find(({ weight }) => weight === 100);
