@@ -124,9 +124,6 @@ function reportUnservedTraffic(value: Record<string, unknown>, report: Report): 
   }
 }
 
-/** Targets that this version can deploy to. */
-const available: readonly string[] = ["local", "kubernetes", "aws", "gcp"];
-
 /** Serve's proxy is the head's, and Ray is what the image or the machine's own has. */
 const cloudWithoutEffect: ReadonlyArray<keyof ServiceSpec> = [
   "containerfile",
@@ -259,15 +256,6 @@ export function parseStackConfig(raw: Record<string, string | undefined>): Stack
   const ofTarget = service.spec && result.value ? targetProblems(service.spec, result.value) : [];
   const ofService = [...service.problems, ...(nodes?.problems ?? []), ...ofTarget];
   const problems = [...(result.problems ?? []), ...under("service", ofService)];
-  if (result.value !== undefined && !available.includes(result.value.target)) {
-    const remedy = "set it with `pulumi config set rayshift:target local`; the other targets are to come";
-    problems.push({
-      path: "target",
-      value: result.value.target,
-      rule: "is not available in this version",
-      remedy,
-    });
-  }
   if (result.value === undefined || service.spec === undefined || problems.length > 0) {
     throw new InvalidInput(under(NAMESPACE, problems), "stack config");
   }

@@ -75,8 +75,11 @@ describe("the program", () => {
       assert.match(await refusal({}), /rayshift:service: .*rayshift deploy -f service\.yaml/);
     });
 
-    it("refuses a target that this version does not have", async () => {
-      assert.match(await refusal({ service: v1.spec, target: "gcp" }), /rayshift:target: "gcp" .*pulumi config set/);
+    it("refuses a target that there is not", async () => {
+      assert.match(
+        await refusal({ service: v1.spec, target: "azure" }),
+        /rayshift:target: "azure" must be one of local/,
+      );
     });
 
     it("refuses a working directory that is not there", async () => {
