@@ -62,7 +62,7 @@ export class GcpCluster extends pulumi.ComponentResource implements ClusterCompo
     const scripts = bootScripts(owner, settings, version, times.idleTimeoutSeconds);
     const token = new Token(`ray-token-${cluster}`, {}, { parent: this });
     const readable = this.secret(foundation, cluster, clusterName, token);
-    /** A version is immutable, and so are its machines: settings of the stack are for the clusters to come. */
+    // A version is immutable, and so are its machines: settings of the stack are for the clusters to come.
     const fixed = (inputs: object) => ({ parent: this, ignoreChanges: Object.keys(inputs) });
     const nic = { network: place.network, subnetwork: place.subnetwork };
 
