@@ -211,6 +211,8 @@ export class AwsCluster extends pulumi.ComponentResource implements ClusterCompo
             idleTimeoutSeconds: times.idleTimeoutSeconds,
           },
           ...headResources(version),
+          // An ALB compares without regard to case.
+          proxyChecks: { token: spec.query_auth_token_enabled, exactRoles: true },
         }),
       );
     const headTemplate = launchTemplate(

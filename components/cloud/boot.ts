@@ -42,6 +42,8 @@ export interface HeadInputs extends NodeInputs {
   /** Of replicas on the head: none beside worker groups. */
   cpus: number;
   gpus: number;
+  /** What Serve's proxy checks, because the load balancer cannot. */
+  proxyChecks: { token: boolean; exactRoles: boolean };
 }
 
 export interface WorkerInputs extends NodeInputs {
@@ -56,10 +58,12 @@ export const runDirectory = "/run/rayshift";
 /** A worker that has not reached its head for this long ends. */
 const HEAD_PATIENCE_ROUNDS = 10;
 const HEAD_ROUND_SECONDS = 30;
-const GATE_SOURCE = resolve(__dirname, "../../../components/cloud/rayshift_gate.py");
+const INGRESS_SOURCE = resolve(__dirname, "../../../provider/serve/python/rayshift_ingress.py");
 
 /** The script that makes a machine the head of a cluster. It stays as long as Ray does, and the machine no longer. */
-export function headScript({ clusterName, image, shell, autoscaling, cpus, gpus }: HeadInputs): string {
+export function headScript(inputs: HeadInputs): string {
+  const { clusterName, image, shell, autoscaling, cpus, gpus, proxyChecks } = inputs;
+  const checks = proxyChecks.token || proxyChecks.exactRoles;
   const start = [
     "ray start --head --block",
     `--port=${ports.gcs} --dashboard-host=0.0.0.0 --dashboard-port=${ports.dashboard}`,
@@ -69,13 +73,15 @@ export function headScript({ clusterName, image, shell, autoscaling, cpus, gpus 
     RAY_NODE_TYPE_NAME: HEAD_NODE_TYPE,
     // Ray takes the old autoscaler where nobody says otherwise.
     RAY_enable_autoscaler_v2: "1",
-    RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH: "rayshift_gate.middlewares",
-    RAYSHIFT_QUERY_TOKEN_PATH: `${runDirectory}/query-token`,
-    PYTHONPATH: runDirectory,
+    ...(checks
+      ? { RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH: "rayshift_ingress.middlewares", PYTHONPATH: runDirectory }
+      : {}),
+    ...(proxyChecks.token ? { RAYSHIFT_QUERY_TOKENS: `${runDirectory}/query-token` } : {}),
+    ...(proxyChecks.exactRoles ? { RAYSHIFT_EXACT_ROLES: "1" } : {}),
   };
   return script(`Head of the Ray cluster ${clusterName}.`, shell, image, gpus, environment, [
     file("autoscaling.json", JSON.stringify(autoscalingConfig(autoscaling), undefined, 1)),
-    file("rayshift_gate.py", readFileSync(GATE_SOURCE, "utf8").trimEnd()),
+    ...(checks ? [file("rayshift_ingress.py", readFileSync(INGRESS_SOURCE, "utf8").trimEnd())] : []),
     ...SERVE_AGAIN,
     'announce "$(hostname -I | cut -d " " -f 1)"',
     "serve_again &",

@@ -215,6 +215,8 @@ export function bootScripts(owner: Owner, settings: GcpSettings, version: Placed
     },
     cpus: alone ? has.cpus : (node?.resources?.CPU ?? 0),
     gpus: alone ? has.gpus : 0,
+    // The URL map compares exactly, and takes the token off.
+    proxyChecks: { token: false, exactRoles: false },
   });
   const headHost = `${nameOfHead(owner, cluster)}.${zone}.c.${project}.internal`;
   return {

@@ -32,6 +32,7 @@ const head = (of: string | undefined) =>
     shell: awsHeadShell(headPlace),
     cpus: 0,
     gpus: 0,
+    proxyChecks: { token: true, exactRoles: true },
     autoscaling: {
       clusterName: "versions-v1",
       provider: { type: "aws", region: "us-west-2" },

@@ -48,6 +48,13 @@ describe("Serve's proxy with a query token", function () {
     assert.match(String(await bearer(ray.queryToken)), /user-agent/);
   });
 
+  it("refuses a role in the version header that is right but for its case", async () => {
+    const authorization = `Bearer ${ray.queryToken}`;
+    const by = (version: string) => ask({ authorization, "x-anyscale-version": version });
+    for (const version of ["Canary", "PRIMARY"]) assert.equal(await by(version), 400);
+    for (const version of ["canary", "primary", "v7"]) assert.equal(typeof (await by(version)), "string");
+  });
+
   it("tells load balancers its health without one", async () => {
     assert.equal(await ask({}, "/-/healthz"), "success");
   });

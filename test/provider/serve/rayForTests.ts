@@ -81,6 +81,7 @@ async function startRay(): Promise<{ ray: TestRay; stop(): Promise<void> }> {
       PYTHONPATH: `${APPS}:${INGRESS}`,
       RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH: "rayshift_ingress.middlewares",
       RAYSHIFT_QUERY_TOKENS: queryTokensFile,
+      RAYSHIFT_EXACT_ROLES: "1",
       PYTHONDONTWRITEBYTECODE: "1",
       RAY_AUTH_MODE: "token",
       RAY_AUTH_TOKEN_PATH: dashboardTokenFile,
