@@ -98,6 +98,16 @@ export class MotoAccount {
     return made.reduce((changed, [fake, real]) => changed.replaceAll(fake, real), text);
   }
 
+  /** Ends an auto scaling group and its machines. */
+  async endGroup(name: string): Promise<void> {
+    await this.run("end_group", { name });
+  }
+
+  /** Launches machines as Ray's autoscaler does. */
+  async launch(machines: { image: string; type: string; count: number; tags: Record<string, string> }): Promise<void> {
+    await this.run("launch", machines);
+  }
+
   instances(): Promise<MotoInstance[]> {
     return this.run("instances");
   }

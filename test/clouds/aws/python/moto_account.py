@@ -3,6 +3,8 @@
 network    prints the ids of a VPC, two subnets and an image, as JSON
 apply      reads {known, resources: [{type, name, inputs, outputs}]} from standard input, makes or changes each, and prints
            {known, rules}: what stands for the outputs that were made up, by their texts, and the listener's rules
+end_group  reads {name} of an auto scaling group, and ends it with its machines
+launch     reads {image, type, count, tags}, and launches machines
 instances  prints [{id, state, type, tags}]
 """
 
@@ -326,6 +328,16 @@ def main(command, endpoint):
     if command == "apply":
         given = json.load(sys.stdin)
         return apply(account, given["known"], given["resources"])
+    if command == "end_group":
+        name = json.load(sys.stdin)["name"]
+        account.client("autoscaling").delete_auto_scaling_group(AutoScalingGroupName=name, ForceDelete=True)
+    if command == "launch":
+        given = json.load(sys.stdin)
+        count = {"MinCount": given["count"], "MaxCount": given["count"]}
+        own = [{"ResourceType": "instance", "Tags": tags(given["tags"])}]
+        account.ec2.run_instances(
+            ImageId=given["image"], InstanceType=given["type"], **count, TagSpecifications=own
+        )
     return instances(account)
 
 
