@@ -1,6 +1,7 @@
 import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { dirname, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { isLocalPath } from "../components/specParts";
 import { type CommandResult, type DeployOptions, deploy } from "./deploy";
 import { Refused, UpdateFailed } from "./errors";
@@ -40,6 +41,7 @@ export interface VerifyCommands {
 /** Of the canary in a hold. */
 const HALF = 50;
 const ROUTES_WITHIN_MS = 15_000;
+const ROUTES_POLL_MS = 250;
 
 const real: VerifyCommands = {
   deploy,
@@ -149,7 +151,7 @@ async function requests(
 
 /** A new route may take a moment until it is everywhere. */
 async function settled(look: () => Promise<number>, good: (code: number) => boolean): Promise<number> {
-  for (const end = Date.now() + ROUTES_WITHIN_MS; ; ) {
+  for (const end = Date.now() + ROUTES_WITHIN_MS; ; await sleep(ROUTES_POLL_MS)) {
     const code = await look();
     if (good(code) || Date.now() >= end) return code;
   }

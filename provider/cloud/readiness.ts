@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { OperationContext, ResourceType } from "../resource";
 import type { CloudDashboard } from "../serve/dashboard";
 import type { MarkerAddress, Share } from "../serve/guards";
-import { assertReadyFor } from "../serve/readiness";
+import { assertReadyFor, proveReady } from "../serve/readiness";
 import { checkWeights } from "../serve/weights";
 import { addressesOf, ask, readMarkerWeights, versionHeader } from "./marker";
 
@@ -35,12 +35,12 @@ export const readiness: ResourceType<ReadinessInputs, ReadinessInputs> = {
   check: ({ backends }) => checkWeights(backends),
   diff: (state, inputs) => ({ changes: !isDeepStrictEqual(comparable(state), comparable(inputs)) }),
   async create(inputs, context) {
-    await prove(inputs, context);
+    await proveRising(inputs, context);
     return { id: context.name, state: withoutImmediate(inputs) };
   },
   read: async (_id, state) => state,
   async update(_id, _state, inputs, context) {
-    await prove(inputs, context);
+    await proveRising(inputs, context);
     return withoutImmediate(inputs);
   },
   delete: async () => {},
@@ -49,7 +49,7 @@ export const readiness: ResourceType<ReadinessInputs, ReadinessInputs> = {
 const comparable = ({ backends, marker, versions }: ReadinessInputs) =>
   JSON.parse(JSON.stringify({ backends, marker, versions }));
 
-async function prove(inputs: ReadinessInputs, context: OperationContext): Promise<void> {
+async function proveRising(inputs: ReadinessInputs, context: OperationContext): Promise<void> {
   const { marker, backends, immediate } = inputs;
   if (immediate === true) return;
   // Before the first weights there is no marker.
@@ -58,17 +58,10 @@ async function prove(inputs: ReadinessInputs, context: OperationContext): Promis
   for (const backend of backends) {
     const { version, weight } = backend;
     if (weight === 0 || weight <= (had[version]?.weight ?? 0)) continue;
-    context.progress(`version ${version}: is it ready for ${weight} % of the traffic?`);
-    try {
+    await proveReady(version, weight, context, async () => {
       await assertReadyFor(backend, weight, context.signal);
       await answersEverywhere(inputs, backend, context);
-    } catch (error) {
-      context.signal.throwIfAborted();
-      throw new Error(
-        `version ${version} is not ready for ${weight} % of the traffic: ${(error as Error).message.replace(/\.$/, "")}. ` +
-          "The traffic was left as it was. See its cluster with: rayshift status",
-      );
-    }
+    });
   }
 }
 
