@@ -112,7 +112,9 @@ describe("the package, installed in an empty project", function () {
     const paths = () => packed.files.map(({ path }) => path);
 
     it("the program, the provider, its Python, the set-up and every document", () => {
-      const documents = ["examples", "docs", "setup", "provider/local/python"].flatMap((path) => filesBelow(path));
+      const documents = ["examples", "docs", "setup", "provider/local/python", "provider/serve/python"].flatMap(
+        (path) => filesBelow(path),
+      );
       const wanted = [
         ...[
           "LICENSE",
@@ -133,7 +135,7 @@ describe("the package, installed in an empty project", function () {
 
     it("nothing else: no tests, sources, source maps, build stamps, nor what a run leaves behind", () => {
       const fine =
-        /^(dist\/(index|(components|provider|rollout)\/.+)\.(js|d\.ts)|(setup|examples|docs)\/.+|provider\/(bin\/pulumi-resource-rayserve|local\/python\/\w+\.py)|[A-Z]+(\.md)?|Pulumi\.yaml|package\.json)$/;
+        /^(dist\/(index|(components|provider|rollout)\/.+)\.(js|d\.ts)|(setup|examples|docs)\/.+|provider\/(bin\/pulumi-resource-rayserve|(local|serve)\/python\/\w+\.py)|[A-Z]+(\.md)?|Pulumi\.yaml|package\.json)$/;
       const left = /(^|\/)(\.[^/]+|__pycache__|node_modules|test)(\/|$)|\.(map|tgz|log)$/;
       assert.deepEqual(
         paths().filter((path) => !fine.test(path) || left.test(path)),
