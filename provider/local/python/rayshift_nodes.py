@@ -7,6 +7,7 @@ its predecessor started, and a worker that was killed is seen as gone and replac
 import json
 import os
 import signal
+import threading
 import time
 import uuid
 
@@ -40,7 +41,9 @@ class LocalNodeProvider(FakeMultiNodeProvider):
         self._temp_dir = provider_config["temp_dir"]
         self._min_nodes = provider_config["min_nodes"]
         self._demand = Demand(provider_config["dashboard_url"], provider_config["gcs_address"])
-        # Workers whose start has been asked for and whose raylet need not run yet: node id -> tags.
+        # Ray launches from several threads. One at a time is counted, so that none misses what another is starting.
+        self._counting = threading.Lock()
+        # Workers whose start has been settled and whose raylet need not run yet: node id -> tags.
         self._starting = {}
         # Nodes that this process started: their raylets are its children and have to be reaped.
         self._started = []
@@ -54,11 +57,8 @@ class LocalNodeProvider(FakeMultiNodeProvider):
     def non_terminated_nodes(self, tag_filters):
         with self.lock:
             self._started = [node for node in self._started if node.remaining_processes_alive()]
-            self._known = {
-                self._head_node_id: node_tags(self._head_node_id, self.provider_config["head_node_type"], head=True),
-                **self._starting,
-                **{tags[TAG_RAY_NODE_NAME]: tags for tags in self._workers().values()},
-            }
+            head = node_tags(self._head_node_id, self.provider_config["head_node_type"], head=True)
+            self._known = {self._head_node_id: head, **self._present()}
             return [
                 node_id
                 for node_id, tags in self._known.items()
@@ -76,33 +76,44 @@ class LocalNodeProvider(FakeMultiNodeProvider):
 
     def create_node_with_resources_and_labels(self, node_config, tags, count, resources, labels):
         node_type = tags[TAG_RAY_USER_NODE_TYPE]
-        present = sum(each[TAG_RAY_USER_NODE_TYPE] == node_type for each in self._workers().values())
-        # The nodes that a group always has need no demand.
-        if present + count > self._min_nodes.get(node_type, 0):
-            self._demand.confirm(present + count, resources)
-        started = []
+        with self._counting:
+            nodes = count + sum(each[TAG_RAY_USER_NODE_TYPE] == node_type for each in self._present().values())
+            # The nodes that a group always has need no demand.
+            if nodes > self._min_nodes.get(node_type, 0):
+                self._demand.confirm(nodes, resources)
+            node_ids = [self._next_hex_node_id() for _ in range(count)]
+            request = tags.get(TAG_RAY_LAUNCH_REQUEST, "")
+            with self.lock:
+                self._starting.update({node_id: node_tags(node_id, node_type, request) for node_id in node_ids})
         try:
-            for _ in range(count):
-                started.append(self._start(tags, dict(resources), labels))
-        except Exception:
+            for node_id in node_ids:
+                # The autoscaler may have thought better of it meanwhile.
+                if node_id in self._starting:
+                    self._start(node_id, node_type, request, dict(resources), labels)
+        except BaseException:
             # The autoscaler takes a failed batch as not started at all and asks for all of it again.
-            self.terminate_nodes(started)
+            self.terminate_nodes(node_ids)
             raise
 
     def terminate_node(self, node_id):
         self.terminate_nodes([node_id])
 
     def terminate_nodes(self, node_ids):
+        with self.lock:
+            for node_id in node_ids:
+                self._starting.pop(node_id, None)
         end_processes([pid for pid, tags in self._workers().items() if tags[TAG_RAY_NODE_NAME] in node_ids])
 
     def _workers(self):
         return worker_raylets(self._temp_dir, self._head_node_id)
 
-    def _start(self, tags, resources, labels):
-        node_id = self._next_hex_node_id()
-        node_type = tags[TAG_RAY_USER_NODE_TYPE]
+    def _present(self):
+        """The workers that run or are about to: node id -> tags."""
+        with self.lock:
+            return {**self._starting, **{tags[TAG_RAY_NODE_NAME]: tags for tags in self._workers().values()}}
+
+    def _start(self, node_id, node_type, request, resources, labels):
         labels = {**labels, RAY_NODE_GROUP_KEY: node_type}
-        request = tags.get(TAG_RAY_LAUNCH_REQUEST, "")
         params = RayParams(
             node_ip_address=LOOPBACK,
             gcs_address=self._gcs_address,
@@ -129,19 +140,10 @@ class LocalNodeProvider(FakeMultiNodeProvider):
                 ray_constants.LABELS_ENVIRONMENT_VARIABLE: json.dumps(labels),
             },
         )
+        node = Node(params, head=False, shutdown_at_exit=False, spawn_reaper=False)
         with self.lock:
-            self._starting[node_id] = node_tags(node_id, node_type, request)
-        try:
-            node = Node(params, head=False, shutdown_at_exit=False, spawn_reaper=False)
-            with self.lock:
-                self._started.append(node)
-        except BaseException:
-            self.terminate_nodes([node_id])
-            raise
-        finally:
-            with self.lock:
-                del self._starting[node_id]
-        return node_id
+            self._started.append(node)
+            self._starting.pop(node_id, None)
 
 
 def worker_raylets(temp_dir, head_node_id):
