@@ -12,6 +12,7 @@ import { InvariantWatch } from "../e2e/invariants";
 import { localSources } from "../e2e/localSources";
 import { replicas, TestProject, versionAnswering } from "../e2e/project";
 import { writeFakePython } from "../fake/python";
+import { reachedIn } from "../waypoints";
 
 const requestsPerSecond = 10;
 
@@ -109,10 +110,7 @@ export class Scenario {
     this.events = [];
     return (event: RolloutEvent) => {
       this.events.push(event);
-      if (event.event === "reached") {
-        const { primaryCapacity, canaryCapacity, canaryTraffic } = event.waypoint;
-        this.reached.push(`${primaryCapacity} ${canaryCapacity} ${canaryTraffic}`);
-      }
+      this.reached.push(...reachedIn([event]));
       onEvent?.(event);
     };
   }

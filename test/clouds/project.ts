@@ -1,46 +1,27 @@
-import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { openProject, type Project, packageRoot } from "../../rollout/project";
 import { root } from "../setup/support";
+import { UserProject } from "../userProject";
 
-export interface Ran {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
-
-const commandLine = join(packageRoot, "dist", "rollout", "cli", "main.js");
-
-/** A user's folder with a service for a cloud, and a backend of its own; the engine finds the fakes of Pulumi's plugins. */
-export class CloudProject {
-  readonly folder = mkdtempSync(join(tmpdir(), "rayshift-cloud-"));
-  readonly environment: NodeJS.ProcessEnv;
-  readonly project: Project;
-
+/** A user's folder with a service for a cloud; the engine finds the fakes of Pulumi's plugins. */
+export class CloudProject extends UserProject {
   constructor(
     private readonly target: "aws" | "gcp",
     settings: Record<string, unknown>,
     cloud: NodeJS.ProcessEnv,
     config: Record<string, unknown> = {},
   ) {
-    const home = join(this.folder, ".rayshift");
-    mkdirSync(join(home, "state"), { recursive: true, mode: 0o700 });
-    this.environment = {
-      ...process.env,
-      ...cloud,
-      PATH: `${join(root, "test", "fake", "bin")}:${process.env.PATH}`,
-      RAYSHIFT_HOME: home,
-      PULUMI_BACKEND_URL: `file://${home}/state`,
-      PULUMI_CONFIG_PASSPHRASE: "cloud",
-    };
-    Object.assign(process.env, this.environment);
-    const all = { target, [target]: settings, startupTimeoutSeconds: 60, ...config };
-    const named = Object.fromEntries(Object.entries(all).map(([key, value]) => [`rayshift:${key}`, value]));
-    writeFileSync(join(this.folder, "Pulumi.dev.yaml"), stringify({ config: named }));
-    this.project = openProject({ folder: this.folder });
+    super(
+      "cloud",
+      { target, [target]: settings, startupTimeoutSeconds: 60, ...config },
+      { ...cloud, PATH: `${join(root, "test", "fake", "bin")}:${process.env.PATH}` },
+    );
+  }
+
+  /** The stack's own, secrets too. */
+  async outputs(): Promise<{ url: string; queryAuthToken: string }> {
+    return JSON.parse((await this.pulumi("stack", "output", "--json", "--show-secrets")).stdout);
   }
 
   /** A service file of the version: replicas of one GPU each, one a worker. */
@@ -60,27 +41,5 @@ export class CloudProject {
     };
     writeFileSync(file, stringify(service));
     return file;
-  }
-
-  rayshift(...args: string[]): Promise<Ran> {
-    return this.run(process.execPath, [commandLine, ...args], this.folder);
-  }
-
-  pulumi(...args: string[]): Promise<Ran> {
-    const all = [...args, "--stack", "dev", "--non-interactive", "--color", "never"];
-    return this.run("pulumi", all, this.project.folder);
-  }
-
-  /** Removes the folder; what runs is ended before by `terminate`. */
-  remove(): void {
-    rmSync(this.folder, { recursive: true, force: true });
-  }
-
-  private run(command: string, args: string[], cwd: string): Promise<Ran> {
-    return new Promise((done) => {
-      execFile(command, args, { cwd, env: this.environment, maxBuffer: 1 << 26 }, (error, stdout, stderr) =>
-        done({ code: error === null ? 0 : Number(error.code ?? -1), stdout, stderr }),
-      );
-    });
   }
 }

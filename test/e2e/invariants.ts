@@ -12,8 +12,8 @@ export interface Seen {
 export interface Sources {
   /** Those of all versions that may be about. */
   clusters(): Promise<Seen[]>;
-  /** Nodes beside the heads that take up room now, of these versions together. */
-  workers(versions: readonly string[]): Promise<number>;
+  /** Nodes beside the heads that take up room now, by cluster; only those of these versions need be there. */
+  workers(versions: readonly string[]): Promise<Record<string, number>>;
   /** Percent of the requests by version, as the data plane divides them; undefined where it does not answer. */
   weights(): Promise<Record<string, number> | undefined>;
 }
@@ -106,9 +106,10 @@ export class InvariantWatch {
   }
 
   /** I2. */
-  private checkWorkers(workers: number): void {
-    this.peakWorkers = Math.max(this.peakWorkers, workers);
-    if (workers > this.limits.workers) this.note(`I2: ${workers} workers`);
+  private checkWorkers(workers: Record<string, number>): void {
+    const total = Object.values(workers).reduce((sum, count) => sum + count, 0);
+    this.peakWorkers = Math.max(this.peakWorkers, total);
+    if (total > this.limits.workers) this.note(`I2: ${total} workers: ${JSON.stringify(workers)}`);
   }
 
   /** I1, I3, I5. */

@@ -26,7 +26,7 @@ export function localSources({ home, name, stack }: Project, versions: readonly 
   return {
     clusters: () => Promise.all(versions.map(cluster)),
     workers: async (running) =>
-      running.reduce((sum, version) => sum + liveWorkerCount(directoryOf(`cluster-${version}`)), 0),
+      Object.fromEntries(running.map((version) => [version, liveWorkerCount(directoryOf(`cluster-${version}`))])),
     weights: async () => {
       const weights = await readWeights(`${directoryOf("load-balancer")}/admin.sock`).catch(() => undefined);
       return weights && Object.fromEntries(Object.entries(weights).map(([version, { weight }]) => [version, weight]));

@@ -9,6 +9,7 @@ import { readCounts, readWeights } from "../../provider/local/haproxyAdmin";
 import { ask, Load } from "../../rollout/demo/load";
 import { deploy, plan, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../rollout/index";
 import { root } from "../setup/support";
+import { reachedIn } from "../waypoints";
 import { InvariantWatch } from "./invariants";
 import { localSources } from "./localSources";
 import { replicas, TestProject, versionAnswering } from "./project";
@@ -226,12 +227,7 @@ describe("a service on this host", function () {
           folder: project.folder,
           service: project.service("v2"),
           maxSurgePercent: surge,
-          onEvent: (event) => {
-            if (event.event === "reached") {
-              const { primaryCapacity, canaryCapacity, canaryTraffic } = event.waypoint;
-              reached.push(`${primaryCapacity} ${canaryCapacity} ${canaryTraffic}`);
-            }
-          },
+          onEvent: (event) => reached.push(...reachedIn([event])),
         });
       });
       for (const lines of await Promise.all(streams)) {

@@ -12,11 +12,11 @@ import {
   supervise,
   UpdateFailed,
 } from "../../rollout/index";
+import { askVersion } from "../answers";
 import { type Bed, BUILD_MS, startBed } from "./bed/bed";
 import { until } from "./bed/until";
 import { KubernetesProject } from "./project";
 import { ServiceOnBed } from "./service";
-import { askVersion } from "./traffic";
 
 const replicas = 4;
 const surge = 50;

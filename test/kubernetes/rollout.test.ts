@@ -3,11 +3,12 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { deploy, type RolloutEvent, rollback, status, terminate } from "../../rollout/index";
+import { askVersion, countAnswers } from "../answers";
+import { reachedIn } from "../waypoints";
 import { BUILD_MS } from "./bed/bed";
 import { until } from "./bed/until";
 import { KubernetesProject } from "./project";
 import { ServiceOnBed } from "./service";
-import { askVersion, countAnswers } from "./traffic";
 
 const replicas = 4;
 const surge = 50;
@@ -85,19 +86,7 @@ describe("a service on Kubernetes", function () {
       Object.entries(failed).filter(([, count]) => count > 0),
       [],
     );
-    const reached = events.flatMap((event) => (event.event === "reached" ? [event.waypoint] : []));
-    assert.deepEqual(
-      reached.map(({ primaryCapacity, canaryCapacity, canaryTraffic }) => [
-        primaryCapacity,
-        canaryCapacity,
-        canaryTraffic,
-      ]),
-      [
-        [50, 50, 50],
-        [0, 100, 100],
-        [100, 0, 0],
-      ],
-    );
+    assert.deepEqual(reachedIn(events), ["50 50 50", "0 100 100", "100 0 0"]);
     assert.deepEqual(await service.refusals(), []);
     assert.deepEqual(await service.rayServices(), ["versions-v2"]);
     const left = (await service.pods()).filter(

@@ -2,12 +2,12 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
+import { askVersion } from "../answers";
 import { root } from "../setup/support";
 import { BUILD_MS } from "./bed/bed";
 import { GATEWAY_NAMESPACE } from "./bed/gateway";
 import { until } from "./bed/until";
 import { applyExample, ServiceOnBed } from "./service";
-import { askVersion } from "./traffic";
 
 interface Rule {
   apiGroups: string[];

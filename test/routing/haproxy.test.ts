@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { choosePort, startHaproxy, stopHaproxy } from "../../provider/local/haproxyProcess";
-import { answerOf } from "../clouds/load";
+import { countAnswers } from "../answers";
 import { expected, type Outcome, type RoutingState, type Row, table, token } from "./requests";
 
 /** So many requests show a share by the percent, since HAProxy takes its servers in turn. */
@@ -51,11 +51,7 @@ describe("a real HAProxy with the config of the target local sends", function ()
   });
 
   const observed = async (port: number, { request }: Row): Promise<Outcome> => {
-    const counts: Record<string, number> = {};
-    for (let sent = 0; sent < REQUESTS; sent++) {
-      const answer = await answerOf(`http://127.0.0.1:${port}${request.path}`, request.headers);
-      counts[answer] = (counts[answer] ?? 0) + 1;
-    }
+    const counts = await countAnswers(`http://127.0.0.1:${port}${request.path}`, request.headers, REQUESTS);
     const shares = Object.entries(counts).map(([answer, count]) => [answer, (100 * count) / REQUESTS] as const);
     const [only] = shares;
     return shares.length === 1 && /^\d{3}$/.test(only?.[0] ?? "") ? Number(only?.[0]) : Object.fromEntries(shares);

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { deploy, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../../rollout/index";
+import { askVersion } from "../../answers";
 import { FakeAws } from "../../fake/cloud/awsCloud";
 import type { Operation } from "../../fake/cloud/objects";
+import { reachedIn } from "../../waypoints";
+import { load } from "../load";
 import { CloudProject } from "../project";
 
 const surge = 50;
@@ -38,7 +40,7 @@ describe("a service on AWS", function () {
   });
   after(async () => {
     await project?.rayshift("terminate");
-    project?.remove();
+    project?.removeFolder();
     await cloud?.stop();
     rmSync(folder, { recursive: true, force: true });
   });
@@ -49,50 +51,21 @@ describe("a service on AWS", function () {
   const since = () => cloud.objects.operations().slice(earlier);
   const told = ({ operation, name }: Operation) => `${operation} ${name}`;
   const clusters = () => cloud.objects.ofType("aws:autoscaling/group:Group").map(({ name }) => name);
-  const outputs = async () =>
-    JSON.parse((await project.pulumi("stack", "output", "--json", "--show-secrets")).stdout) as {
-      url: string;
-      queryAuthToken: string;
-    };
-
-  /** Asks the service until told to stop; every answer by version, and what was no answer. */
-  const load = async () => {
-    const { url, queryAuthToken } = await outputs();
-    const answers: Record<string, number> = {};
-    let ended = false;
-    const asking = (async () => {
-      while (!ended) {
-        const answer = await fetch(url, { headers: { authorization: `Bearer ${queryAuthToken}` } })
-          .then(async (response) =>
-            response.ok ? ((await response.json()) as { version: string }).version : `${response.status}`,
-          )
-          .catch((error: Error) => error.message);
-        answers[answer] = (answers[answer] ?? 0) + 1;
-        await sleep(50);
-      }
-    })();
-    return async () => {
-      ended = true;
-      await asking;
-      return answers;
-    };
-  };
 
   it("gets a head, templates for workers and a load balancer, and answers those who have the token", async () => {
     const { outcome, url } = await deploy({ folder: project.folder, file: project.serviceFile("v1") });
     assert.equal(outcome, "deployed");
     assert.deepEqual(clusters(), ["head-v1"]);
-    const { queryAuthToken } = await outputs();
-    const headers = { authorization: `Bearer ${queryAuthToken}` };
-    assert.deepEqual(await (await fetch(url, { headers })).json(), { version: "v1" });
-    assert.equal((await fetch(url)).status, 401);
-    const asked = { ...headers, "x-anyscale-version": "canary" };
-    assert.equal((await fetch(url, { headers: asked })).status, 404);
+    const { queryAuthToken } = await project.outputs();
+    const authorization = `Bearer ${queryAuthToken}`;
+    assert.equal(await askVersion(url, { authorization }), "v1");
+    assert.equal(await askVersion(url, {}), "401");
+    assert.equal(await askVersion(url, { authorization, "x-anyscale-version": "canary" }), "404");
     assert.equal(cloud.running().length, 1 + 4, "a head, and a worker for each replica");
   });
 
   it("keeps Ray's token and the query token out of what anybody can read in the state", async () => {
-    const { queryAuthToken } = await outputs();
+    const { queryAuthToken } = await project.outputs();
     const shown = await project.pulumi("stack", "export");
     assert.ok(!shown.stdout.includes(queryAuthToken));
     const secret = cloud.objects.ofType("aws:secretsmanager/secretVersion:SecretVersion")[0];
@@ -108,7 +81,7 @@ describe("a service on AWS", function () {
 
   it("rolls out within the surge in machines, with no request failed, detaching before it deletes", async () => {
     const events: RolloutEvent[] = [];
-    const stop = await load();
+    const stop = await load(project);
     let most = 0;
     const watch = setInterval(() => {
       most = Math.max(most, cloud.running().length);
@@ -122,19 +95,7 @@ describe("a service on AWS", function () {
     const answers = await stop();
     assert.equal(outcome, "completed");
     assert.deepEqual(Object.keys(answers).sort(), ["v1", "v2"], JSON.stringify(answers));
-    const reached = events.flatMap((event) => (event.event === "reached" ? [event.waypoint] : []));
-    assert.deepEqual(
-      reached.map(({ primaryCapacity, canaryCapacity, canaryTraffic }) => [
-        primaryCapacity,
-        canaryCapacity,
-        canaryTraffic,
-      ]),
-      [
-        [50, 50, 50],
-        [0, 100, 100],
-        [100, 0, 0],
-      ],
-    );
+    assert.deepEqual(reachedIn(events), ["50 50 50", "0 100 100", "100 0 0"]);
     assert.equal(most, 2 + 4 * (1 + surge / 100), "two heads, and a worker for each replica of 150 %");
     assert.deepEqual(clusters(), ["head-v2"]);
   });
@@ -180,9 +141,9 @@ describe("a service on AWS", function () {
       maxSurgePercent: surge,
     });
     assert.equal(held.outcome, "held");
-    const { queryAuthToken } = await outputs();
-    const asked = { authorization: `Bearer ${queryAuthToken}`, "x-anyscale-version": "canary" };
-    assert.deepEqual(await (await fetch(held.url, { headers: asked })).json(), { version: "v3" });
+    const { queryAuthToken } = await project.outputs();
+    const headers = { authorization: `Bearer ${queryAuthToken}`, "x-anyscale-version": "canary" };
+    assert.equal(await askVersion(held.url, headers), "v3");
     const now = await status({ folder: project.folder });
     assert.deepEqual([now.primary?.traffic, now.canary?.traffic], [75, 25]);
     const saved = cloud.objects.ofType("aws:s3/bucketObjectv2:BucketObjectv2").map(({ name, inputs }) => {
@@ -192,7 +153,7 @@ describe("a service on AWS", function () {
       ["serve-config-v2", 75],
       ["serve-config-v3", 25],
     ]);
-    const stop = await load();
+    const stop = await load(project);
     assert.equal((await rollback({ folder: project.folder })).outcome, "rolledBack");
     assert.ok(Object.keys(await stop()).every((answer) => ["v2", "v3"].includes(answer)));
     assert.deepEqual(clusters(), ["head-v2"]);
@@ -201,7 +162,7 @@ describe("a service on AWS", function () {
 
   it("takes a version back whose replicas cannot start, in Ray's words", async () => {
     const file = project.serviceFile("broken", { environment: { FAIL: "no such model" } });
-    const stop = await load();
+    const stop = await load(project);
     await assert.rejects(deploy({ folder: project.folder, file, maxSurgePercent: surge }), (error) => {
       assert.ok(error instanceof RolledBack, String(error));
       assert.match(error.message, /no such model/);

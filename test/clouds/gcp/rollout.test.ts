@@ -4,9 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { RouteRule } from "../../../components/gcp/urlMap";
 import { deploy, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../../rollout/index";
+import { askVersion } from "../../answers";
 import { FakeGcp, WORKER } from "../../fake/cloud/gcpCloud";
 import type { Operation } from "../../fake/cloud/objects";
-import { answerOf, load } from "../load";
+import { reachedIn } from "../../waypoints";
+import { load } from "../load";
 import { CloudProject } from "../project";
 
 const surge = 50;
@@ -38,7 +40,7 @@ describe("a service on Google Cloud", function () {
   });
   after(async () => {
     await project?.rayshift("terminate");
-    project?.remove();
+    project?.removeFolder();
     await cloud?.stop();
     rmSync(folder, { recursive: true, force: true });
   });
@@ -49,15 +51,6 @@ describe("a service on Google Cloud", function () {
   const since = () => cloud.objects.operations().slice(earlier);
   const told = ({ operation, name }: Operation) => `${operation} ${name}`;
   const heads = () => cloud.objects.ofType("gcp:compute/instance:Instance").map(({ name }) => name);
-  const outputs = async () =>
-    JSON.parse((await project.pulumi("stack", "output", "--json", "--show-secrets")).stdout) as {
-      url: string;
-      queryAuthToken: string;
-    };
-  const asked = async () => {
-    const { url, queryAuthToken } = await outputs();
-    return load(url, queryAuthToken);
-  };
   /** Where the first of some operations is, all of which have to be there. */
   const at = (operations: readonly Operation[], ...names: string[]) =>
     names.map((name) => {
@@ -78,16 +71,16 @@ describe("a service on Google Cloud", function () {
     const { outcome, url } = await deploy({ folder: project.folder, file: project.serviceFile("v1", { replicas }) });
     assert.equal(outcome, "deployed");
     assert.deepEqual(heads(), ["head-v1"]);
-    const { queryAuthToken } = await outputs();
+    const { queryAuthToken } = await project.outputs();
     const authorization = `Bearer ${queryAuthToken}`;
-    assert.equal(await answerOf(url, { authorization }), "v1");
-    assert.equal(await answerOf(url, {}), "401");
-    assert.equal(await answerOf(url, { authorization, "x-anyscale-version": "canary" }), "404");
+    assert.equal(await askVersion(url, { authorization }), "v1");
+    assert.equal(await askVersion(url, {}), "401");
+    assert.equal(await askVersion(url, { authorization, "x-anyscale-version": "canary" }), "404");
     assert.equal(cloud.workers().length, replicas);
   });
 
   it("keeps Ray's token and the query token out of what anybody can read in the state", async () => {
-    const { queryAuthToken } = await outputs();
+    const { queryAuthToken } = await project.outputs();
     const shown = await project.pulumi("stack", "export");
     assert.ok(!shown.stdout.includes(queryAuthToken));
     const [secret] = cloud.objects.ofType("gcp:secretmanager/secretVersion:SecretVersion");
@@ -106,7 +99,7 @@ describe("a service on Google Cloud", function () {
 
   it("rolls out within the surge in machines, with no request failed", async () => {
     const events: RolloutEvent[] = [];
-    const stop = await asked();
+    const stop = await load(project);
     let most = 0;
     const watch = setInterval(() => {
       most = Math.max(most, cloud.workers().length);
@@ -121,19 +114,7 @@ describe("a service on Google Cloud", function () {
     const answers = await stop();
     assert.equal(outcome, "completed");
     assert.deepEqual(Object.keys(answers).sort(), ["v1", "v2"], JSON.stringify(answers));
-    const reached = events.flatMap((event) => (event.event === "reached" ? [event.waypoint] : []));
-    assert.deepEqual(
-      reached.map(({ primaryCapacity: primary, canaryCapacity: canary, canaryTraffic }) => [
-        primary,
-        canary,
-        canaryTraffic,
-      ]),
-      [
-        [50, 50, 50],
-        [0, 100, 100],
-        [100, 0, 0],
-      ],
-    );
+    assert.deepEqual(reachedIn(events), ["50 50 50", "0 100 100", "100 0 0"]);
     assert.equal(most, replicas * (1 + surge / 100));
     assert.deepEqual(heads(), ["head-v2"]);
     assert.deepEqual(cloud.tooEarly, [], "no request to a backend service whose health is not known");
@@ -192,8 +173,8 @@ describe("a service on Google Cloud", function () {
       maxSurgePercent: surge,
     });
     assert.equal(held.outcome, "held");
-    const authorization = `Bearer ${(await outputs()).queryAuthToken}`;
-    assert.equal(await answerOf(held.url, { authorization, "x-anyscale-version": "canary" }), "v3");
+    const authorization = `Bearer ${(await project.outputs()).queryAuthToken}`;
+    assert.equal(await askVersion(held.url, { authorization, "x-anyscale-version": "canary" }), "v3");
     const now = await status({ folder: project.folder });
     assert.deepEqual([now.primary?.traffic, now.canary?.traffic], [75, 25]);
     const kept = cloud.objects.ofType("gcp:storage/bucketObject:BucketObject").map(({ name, inputs }) => {
@@ -203,7 +184,7 @@ describe("a service on Google Cloud", function () {
       ["serve-config-v2", 75],
       ["serve-config-v3", 25],
     ]);
-    const stop = await asked();
+    const stop = await load(project);
     assert.equal((await rollback({ folder: project.folder })).outcome, "rolledBack");
     const answers = await stop();
     assert.ok(
@@ -217,7 +198,7 @@ describe("a service on Google Cloud", function () {
 
   it("takes a version back whose replicas cannot start, in Ray's words", async () => {
     const file = project.serviceFile("broken", { replicas, environment: { FAIL: "no such model" } });
-    const stop = await asked();
+    const stop = await load(project);
     await assert.rejects(deploy({ folder: project.folder, file, maxSurgePercent: surge }), (error) => {
       assert.ok(error instanceof RolledBack, String(error));
       assert.match(error.message, /no such model/);

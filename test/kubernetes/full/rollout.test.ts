@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { deploy, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../../rollout/index";
 import { versionAnswering } from "../../e2e/project";
+import { reachedIn } from "../../waypoints";
 import { BUILD_MS } from "../bed/bed";
 import { whyNoNode } from "../bed/full/debianPackages";
 import { until } from "../bed/until";
@@ -58,19 +59,7 @@ describe("a service on a node of Kubernetes", function () {
     );
     report("rollout", seen);
     assert.equal(seen.result.outcome, "completed");
-    const reached = events.flatMap((event) => (event.event === "reached" ? [event.waypoint] : []));
-    assert.deepEqual(
-      reached.map(({ primaryCapacity, canaryCapacity, canaryTraffic }) => [
-        primaryCapacity,
-        canaryCapacity,
-        canaryTraffic,
-      ]),
-      [
-        [50, 50, 50],
-        [0, 100, 100],
-        [100, 0, 0],
-      ],
-    );
+    assert.deepEqual(reachedIn(events), ["50 50 50", "0 100 100", "100 0 0"]);
     assert.deepEqual(Object.keys(seen.load.byVersion).sort(), ["v1", "v2"]);
     assert.ok(seen.watch.peakWorkers <= mostWorkers);
     const { v1 = [], v2 = [] } = seen.workersOf;

@@ -70,13 +70,16 @@ export function kubernetesSources({
       const selector = encodeURIComponent(`rayshift.io/service=${service},ray.io/node-type=worker`);
       const pods = await list(api, `/api/v1/namespaces/${namespace}/pods?labelSelector=${selector}`);
       const taking = pods.filter(({ status }) => !["Failed", "Succeeded"].includes(status.phase));
+      const counts: Record<string, number> = {};
+      for (const { metadata } of taking) {
+        const cluster = metadata.labels?.["rayshift.io/cluster"] ?? "none";
+        counts[cluster] = (counts[cluster] ?? 0) + 1;
+      }
       for (const version of versions) {
-        const count = taking.filter(
-          ({ metadata }) => metadata.labels?.["rayshift.io/cluster"] === `${service}-${version}`,
-        ).length;
+        const count = counts[`${service}-${version}`] ?? 0;
         if (workersOf[version]?.at(-1) !== count) workersOf[version]?.push(count);
       }
-      return taking.length;
+      return counts;
     },
     weights: async () => {
       const askEnvoy = envoy === undefined ? await podAsker(api) : urlAsker(envoy);
