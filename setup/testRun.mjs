@@ -7,8 +7,8 @@ import { runForeground } from "./child.mjs";
 /** How long mocha may stay alive after the last test: whatever keeps it is something a test left open. */
 const leakGraceSeconds = 30;
 
-/** Folders of tests that mostly wait for updates of a stack: they go beside those that mostly compute. */
-const waiting = ["behaviour", "chaos", "clouds"];
+/** Lanes of folders with tests that mostly wait for updates of a stack: they go beside those that mostly compute. */
+const waiting = [["behaviour"], ["chaos", "clouds"]];
 /** Tests that first build what they run against, for many minutes: only when they are asked for. */
 const askedFor = ["kubernetes"];
 /** Of those the ones that take a host's root, a long time and the host for themselves: not among the others of the folder. */
@@ -48,8 +48,8 @@ export async function runTests(root, env, args) {
  */
 export function stagesOf(files) {
   const below = (folders) => files.filter((file) => folders.includes(file.split("/")[2]));
-  const others = files.filter((file) => ![...waiting, ...alone, ...askedFor].includes(file.split("/")[2]));
-  const stages = [[others, below(waiting)], [below(alone)]];
+  const others = files.filter((file) => ![...waiting.flat(), ...alone, ...askedFor].includes(file.split("/")[2]));
+  const stages = [[others, ...waiting.map(below)], [below(alone)]];
   return stages.map((lanes) => lanes.filter((lane) => lane.length > 0)).filter((lanes) => lanes.length > 0);
 }
 

@@ -60,10 +60,19 @@ describe("setup: test run", () => {
   });
 
   it("runs everything, the end-to-end tests alone and at last, those that wait beside those that compute, and no test bed", () => {
-    const [e2e, chaos, provider, top] = ["e2e/a", "chaos/b", "provider/local/c", "d"].map(
-      (name) => `dist/test/${name}.test.js`,
-    ) as [string, string, string, string];
-    assert.deepEqual(module.stagesOf([e2e, chaos, provider, top]), [[[provider, top], [chaos]], [[e2e]]]);
+    const [e2e, chaos, clouds, behaviour, provider, top] = [
+      "e2e/a",
+      "chaos/b",
+      "clouds/aws/c",
+      "behaviour/d",
+      "provider/local/e",
+      "f",
+    ].map((name) => `dist/test/${name}.test.js`) as [string, string, string, string, string, string];
+    assert.deepEqual(module.stagesOf([e2e, chaos, clouds, behaviour, provider, top]), [
+      [[provider, top], [behaviour], [chaos, clouds]],
+      [[e2e]],
+    ]);
+    assert.deepEqual(module.stagesOf([chaos, provider]), [[[provider], [chaos]]]);
     assert.deepEqual(module.stagesOf([e2e, "dist/test/kubernetes/e.test.js"]), [[[e2e]]]);
   });
 
