@@ -1,12 +1,9 @@
 import { Provider } from "@pulumi/aws/provider";
 import { BucketObjectv2 } from "@pulumi/aws/s3/bucketObjectv2";
 import * as pulumi from "@pulumi/pulumi";
-import type { SurgeGuard, TrafficGuard } from "../../provider/serve/guards";
-import { ports } from "../cloud/boot";
-import { Applications } from "../resources";
-import { serveConfig } from "../serveConfig";
+import { cloudApplications } from "../cloud/applications";
+import type { Applications } from "../resources";
 import type { ApplicationsArgs, Target, TargetSettings } from "../target";
-import { canonical } from "../version";
 import { AwsCluster } from "./cluster";
 import { AwsFoundation } from "./foundation";
 import { AwsLoadBalancer } from "./loadBalancer";
@@ -29,53 +26,19 @@ export function awsTarget(times: TargetSettings, settings: AwsSettings): Target 
 }
 
 function applications(
-  times: TargetSettings,
+  settings: TargetSettings,
   provider: pulumi.ProviderResource,
   foundation: AwsFoundation,
-  { cluster, version, canary, surge, behindLoadBalancer }: ApplicationsArgs,
+  { cluster, ...args }: ApplicationsArgs,
   options: pulumi.CustomResourceOptions,
 ): Applications {
   if (!(cluster instanceof AwsCluster)) throw new Error("the target aws runs applications on its own clusters only");
-  const { spec, capacity } = version;
-  // Workers are Ray's and no targets of the load balancer: the head's proxy takes all requests.
-  const listen = { serveAddress: `0.0.0.0:${ports.serve}`, grpcPort: ports.grpc };
-  const plain = serveConfig(spec, listen, spec.working_dir);
-  const { drainTimeoutSeconds, startupTimeoutSeconds, secret } = times;
-  const config = secret ? pulumi.secret(plain) : pulumi.output(plain);
-  const traffic = cluster.marker.apply(
-    (address): TrafficGuard => ({
-      marker: address,
-      version: version.cluster,
-      drainTimeoutSeconds,
-    }),
-  );
-  const made = new Applications(
-    `applications-${version.cluster}`,
-    {
-      dashboardUrl: cluster.address.apply(({ dashboardUrl }) => dashboardUrl),
-      dashboardToken: cluster.address.apply(({ dashboardToken }) => dashboardToken),
-      instances: cluster.address.apply(({ instances }) => instances),
-      config,
-      ...(capacity === null ? {} : { capacity }),
-      canary,
-      timeoutSeconds: startupTimeoutSeconds,
-      drainTimeoutSeconds,
-      ...(surge === undefined ? {} : { surge: pulumi.output(surge) as pulumi.Output<SurgeGuard> }),
-      ...(behindLoadBalancer ? { traffic } : {}),
-    },
-    // The applications end with their cluster.
-    { ...options, parent: cluster, deletedWith: cluster },
-  );
+  const { applications, kept } = cloudApplications({ cluster, ...args }, settings, options);
   new BucketObjectv2(
-    `serve-config-${version.cluster}`,
-    {
-      bucket: foundation.bucket.bucket,
-      key: cluster.configKey,
-      contentType: "application/json",
-      // The stack keeps the keys of a recorded version in another order.
-      content: config.apply((each) => canonical({ ...each, target_capacity: capacity })),
-    },
-    { parent: cluster, provider, dependsOn: [made] },
+    `serve-config-${args.version.cluster}`,
+    { bucket: foundation.bucket.bucket, key: cluster.configKey, contentType: "application/json", content: kept },
+    // A head that starts anew runs what the cluster ran, and not what it is to run.
+    { parent: cluster, provider, dependsOn: [applications] },
   );
-  return made;
+  return applications;
 }

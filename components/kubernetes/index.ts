@@ -1,7 +1,8 @@
 import { Provider } from "@pulumi/kubernetes/provider";
 import * as pulumi from "@pulumi/pulumi";
-import type { HttpRouteAddress, SurgeGuard } from "../../provider/serve/guards";
-import { Applications } from "../resources";
+import type { HttpRouteAddress } from "../../provider/serve/guards";
+import { applicationsOn } from "../applications";
+import type { Applications } from "../resources";
 import { serveConfig } from "../serveConfig";
 import type { ApplicationsArgs, Target, TargetSettings } from "../target";
 import { KubernetesCluster } from "./cluster";
@@ -33,38 +34,18 @@ export function kubernetesTarget(times: TargetSettings, settings: KubernetesSett
 }
 
 function applications(
-  times: TargetSettings,
-  route: HttpRouteAddress,
-  { cluster, version, canary, surge, behindLoadBalancer }: ApplicationsArgs,
+  settings: TargetSettings,
+  httpRoute: HttpRouteAddress,
+  { cluster, ...args }: ApplicationsArgs,
   options: pulumi.CustomResourceOptions,
 ): Applications {
   if (!(cluster instanceof KubernetesCluster)) {
     throw new Error("the target kubernetes runs applications on RayServices only");
   }
-  const { spec, capacity } = version;
-  const config = serveConfig(
-    spec,
-    {
-      serveAddress: `0.0.0.0:${ports.serve}`,
-      grpcPort: GRPC_PORT,
-      proxyLocation: spec.proxy_location ?? "EveryNode",
-    },
-    spec.working_dir,
-  );
-  const { drainTimeoutSeconds, startupTimeoutSeconds, secret } = times;
-  return new Applications(
-    `applications-${version.cluster}`,
-    {
-      kubernetes: cluster.address.apply(({ kubernetes }) => kubernetes),
-      config: secret ? pulumi.secret(config) : config,
-      ...(capacity === null ? {} : { capacity }),
-      canary,
-      timeoutSeconds: startupTimeoutSeconds,
-      drainTimeoutSeconds,
-      ...(surge === undefined ? {} : { surge: pulumi.output(surge) as pulumi.Output<SurgeGuard> }),
-      ...(behindLoadBalancer ? { traffic: { httpRoute: route, version: version.cluster, drainTimeoutSeconds } } : {}),
-    },
-    // The applications end with their cluster.
-    { ...options, parent: cluster, deletedWith: cluster },
-  );
+  const { spec } = args.version;
+  const proxyLocation = spec.proxy_location ?? "EveryNode";
+  const listen = { serveAddress: `0.0.0.0:${ports.serve}`, grpcPort: GRPC_PORT, proxyLocation };
+  const config = serveConfig(spec, listen, spec.working_dir);
+  const dashboard = { kubernetes: cluster.address.apply(({ kubernetes }) => kubernetes) };
+  return applicationsOn({ cluster, ...args }, settings, { dashboard, config, balancer: { httpRoute } }, options);
 }

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
-import type { SurgeGuard } from "../../provider/serve/guards";
+import { applicationsOn } from "../applications";
 import { projectFolder } from "../projectFolder";
-import { Applications } from "../resources";
+import type { Applications } from "../resources";
 import { serveConfig } from "../serveConfig";
 import type { ApplicationsArgs, Target, TargetSettings } from "../target";
 import { LocalCluster } from "./cluster";
@@ -27,38 +27,20 @@ function applications(
   home: string,
   settings: TargetSettings,
   packages: Packages,
-  { cluster, version, canary, surge, behindLoadBalancer }: ApplicationsArgs,
+  { cluster, ...args }: ApplicationsArgs,
   options: pulumi.CustomResourceOptions,
 ): Applications {
   if (!(cluster instanceof LocalCluster))
     throw new Error("the local target runs applications on its own clusters only");
-  const { spec, capacity } = version;
+  const { version } = args;
   const identity = { home, project: pulumi.getProject(), stack: pulumi.getStack(), part: loadBalancerName };
   const config = pulumi
-    .all([cluster.address, cluster.grpcPort, packages.uriOf(version, options.parent) ?? spec.working_dir])
-    .apply(([{ serveAddress }, grpcPort, files]) => serveConfig(spec, { serveAddress, grpcPort }, files));
-  return new Applications(
-    `applications-${version.cluster}`,
-    {
-      dashboardUrl: cluster.address.apply(({ dashboardUrl }) => dashboardUrl),
-      dashboardTokenFile: cluster.address.apply(({ dashboardTokenFile }) => dashboardTokenFile),
-      config: settings.secret ? pulumi.secret(config) : config,
-      ...(capacity === null ? {} : { capacity }),
-      canary,
-      timeoutSeconds: settings.startupTimeoutSeconds,
-      drainTimeoutSeconds: settings.drainTimeoutSeconds,
-      ...(surge === undefined ? {} : { surge: pulumi.output(surge) as pulumi.Output<SurgeGuard> }),
-      ...(behindLoadBalancer
-        ? {
-            traffic: {
-              adminSocket: `${runtimeDirectory(identity)}/admin.sock`,
-              version: version.cluster,
-              drainTimeoutSeconds: settings.drainTimeoutSeconds,
-            },
-          }
-        : {}),
-    },
-    // The applications end with their cluster; asking Serve to delete them first would only take time.
-    { ...options, parent: cluster, deletedWith: cluster },
-  );
+    .all([cluster.address, cluster.grpcPort, packages.uriOf(version, options.parent) ?? version.spec.working_dir])
+    .apply(([{ serveAddress }, grpcPort, files]) => serveConfig(version.spec, { serveAddress, grpcPort }, files));
+  const dashboard = {
+    dashboardUrl: cluster.address.apply(({ dashboardUrl }) => dashboardUrl),
+    dashboardTokenFile: cluster.address.apply(({ dashboardTokenFile }) => dashboardTokenFile),
+  };
+  const balancer = { adminSocket: `${runtimeDirectory(identity)}/admin.sock` };
+  return applicationsOn({ cluster, ...args }, settings, { dashboard, config, balancer }, options);
 }

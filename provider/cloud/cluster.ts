@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { OperationContext, ResourceType } from "../resource";
-import { type CloudDashboard, DashboardUnreachable, getApplications } from "../serve/dashboard";
+import { type CloudDashboard, DashboardUnreachable, runsAnything } from "../serve/dashboard";
 import { type MarkerAddress, untilDrained } from "../serve/guards";
 import { clusterNodes } from "../serve/nodes";
-import { deploymentsOf } from "../serve/observation";
 import { checkSeconds } from "../serve/weights";
 import { NoMarker, readMarkerWeights } from "./marker";
 
@@ -96,14 +95,4 @@ async function requestsEnd(state: ClusterInputs, context: OperationContext): Pro
     );
   }
   await untilDrained({ version, drainTimeoutSeconds }, since, context);
-}
-
-async function runsAnything(address: ClusterInputs, signal: AbortSignal): Promise<boolean> {
-  try {
-    const observation = await getApplications(address, signal);
-    return deploymentsOf(observation).some(({ observed }) => observed.running > 0);
-  } catch (error) {
-    if (error instanceof DashboardUnreachable) return false;
-    throw error;
-  }
 }

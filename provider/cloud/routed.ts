@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { OperationContext, ResourceType } from "../resource";
 import type { MarkerAddress } from "../serve/guards";
+import { untilRight } from "../serve/untilRight";
 import { checkSeconds, checkWeights } from "../serve/weights";
 import { addressesOf, readMarkerWeights, weightsAt } from "./marker";
 
@@ -46,21 +46,16 @@ function comparable({ marker, backends }: RoutedInputs): unknown {
 const asMap = (backends: RoutedInputs["backends"]) =>
   Object.fromEntries(backends.map(({ version, weight }) => [version, weight]));
 
-async function inEffect(inputs: RoutedInputs, { signal, progress }: OperationContext): Promise<void> {
+async function inEffect(inputs: RoutedInputs, context: OperationContext): Promise<void> {
   const { marker, timeoutSeconds } = inputs;
-  let shown = "";
-  for (const end = Date.now() + timeoutSeconds * 1000; ; await sleep(POLL_MS, undefined, { signal })) {
-    const problem = await whereNot(inputs, signal);
-    if (problem === undefined) return;
-    if (Date.now() >= end) {
-      throw new Error(
-        `the weights were written but are not in effect after ${timeoutSeconds} s: ${problem}. No cluster was shrunk. ` +
-          `Does this machine reach ${marker.url}?`,
-      );
-    }
-    if (problem !== shown) progress(problem);
-    shown = problem;
-  }
+  await untilRight(
+    { timeoutSeconds, pollMs: POLL_MS },
+    context,
+    () => whereNot(inputs, context.signal),
+    (problem) =>
+      `the weights were written but are not in effect after ${timeoutSeconds} s: ${problem}. No cluster was shrunk. ` +
+      `Does this machine reach ${marker.url}?`,
+  );
 }
 
 async function whereNot({ marker, backends }: RoutedInputs, signal: AbortSignal): Promise<string | undefined> {

@@ -2,13 +2,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { CheckFailure, OperationContext, ResourceType } from "../resource";
 import {
   DashboardUnreachable,
-  getApplications,
   type RayServiceAddress,
   type RayServiceDashboard,
+  runsAnything,
 } from "../serve/dashboard";
 import { type HttpRouteAddress, untilDrained } from "../serve/guards";
 import { clusterNodes } from "../serve/nodes";
-import { deploymentsOf } from "../serve/observation";
 import { checkSeconds } from "../serve/weights";
 import { ApiServerRefused } from "./api";
 import { getRoute, sharesOf } from "./httpRoute";
@@ -150,16 +149,6 @@ async function requestsEnd(state: ClusterState, context: OperationContext): Prom
     throw error;
   }
   await untilDrained({ version: address.rayService, drainTimeoutSeconds }, since, context);
-}
-
-async function runsAnything({ kubernetes }: ClusterState, signal: AbortSignal): Promise<boolean> {
-  try {
-    const observation = await getApplications({ kubernetes }, signal);
-    return deploymentsOf(observation).some(({ observed }) => observed.running > 0);
-  } catch (error) {
-    if (error instanceof DashboardUnreachable) return false;
-    throw error;
-  }
 }
 
 const ordered = (value: object): unknown =>

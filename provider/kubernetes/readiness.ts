@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { isDeepStrictEqual } from "node:util";
-import type { OperationContext, ResourceType } from "../resource";
+import type { ResourceType } from "../resource";
 import type { RayServiceAddress } from "../serve/dashboard";
 import type { HttpRouteAddress } from "../serve/guards";
-import { assertReadyFor, proveReady } from "../serve/readiness";
-import { checkWeights } from "../serve/weights";
+import { assertReadyFor } from "../serve/readiness";
+import { type BackendsInputs, readinessType } from "../serve/readinessType";
 import { type KubernetesObject, listObjects } from "./api";
 import { getRoute, serveServiceOf, sharesOf } from "./httpRoute";
 
@@ -15,11 +14,8 @@ export interface Backend {
   weight: number;
 }
 
-export interface ReadinessInputs {
+export interface ReadinessInputs extends BackendsInputs<Backend> {
   route: HttpRouteAddress;
-  backends: Backend[];
-  /** Nobody asks: the traffic cannot be worse off than it is. */
-  immediate?: boolean;
 }
 
 interface EndpointSlice extends KubernetesObject {
@@ -33,39 +29,16 @@ const POLL_MS = 500;
  * `rayserve:kubernetes:Readiness`: stands before the route. Every version that is to get more traffic than the route gives
  * it now has the replicas for it, and an address at which they answer.
  */
-export const readiness: ResourceType<ReadinessInputs, ReadinessInputs> = {
-  check: ({ backends }) => checkWeights(backends),
-  diff(state, inputs) {
-    const comparable = ({ backends, route }: ReadinessInputs) => JSON.parse(JSON.stringify({ backends, route }));
-    return { changes: !isDeepStrictEqual(comparable(state), comparable(inputs)) };
+export const readiness: ResourceType<ReadinessInputs, ReadinessInputs> = readinessType<Backend, ReadinessInputs>(
+  async ({ route: address }, signal) => {
+    const route = await getRoute(address, signal);
+    return route === undefined ? {} : sharesOf(address, route);
   },
-  async create(inputs, context) {
-    await proveRising(inputs, context);
-    return { id: context.name, state: withoutImmediate(inputs) };
+  async ({ route }, { version, kubernetes, weight }, { signal }) => {
+    await assertReadyFor({ kubernetes }, weight, signal);
+    await answersSomewhere(route, version, signal);
   },
-  read: async (_id, state) => state,
-  async update(_id, _state, inputs, context) {
-    await proveRising(inputs, context);
-    return withoutImmediate(inputs);
-  },
-  delete: async () => {},
-};
-
-async function proveRising(
-  { route: address, backends, immediate }: ReadinessInputs,
-  context: OperationContext,
-): Promise<void> {
-  if (immediate === true) return;
-  const route = await getRoute(address, context.signal);
-  const had = route === undefined ? {} : sharesOf(address, route);
-  for (const { version, kubernetes, weight } of backends) {
-    if (weight === 0 || weight <= (had[version]?.weight ?? 0)) continue;
-    await proveReady(version, weight, context, async () => {
-      await assertReadyFor({ kubernetes }, weight, context.signal);
-      await answersSomewhere(address, version, context.signal);
-    });
-  }
-}
+);
 
 /** A service without a ready endpoint answers every request with an error. */
 async function answersSomewhere(address: HttpRouteAddress, version: string, signal: AbortSignal): Promise<void> {
@@ -82,8 +55,4 @@ async function answersSomewhere(address: HttpRouteAddress, version: string, sign
       );
     }
   }
-}
-
-function withoutImmediate({ immediate: _, ...lasting }: ReadinessInputs): ReadinessInputs {
-  return lasting;
 }

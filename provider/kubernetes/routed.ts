@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { OperationContext, ResourceType } from "../resource";
 import type { ApiServerAddress } from "../serve/dashboard";
 import type { HttpRouteAddress } from "../serve/guards";
+import { untilRight } from "../serve/untilRight";
 import { checkSeconds, checkWeights } from "../serve/weights";
 import { getObject } from "./api";
 import { addressProbe, type Gateway, type Probe, podProbes } from "./dataPlane";
@@ -70,19 +70,21 @@ export const routed: ResourceType<RoutedInputs, RoutedState> = {
 /** Waits until the route is in effect and gives the service's URL; says what stands in the way when the time is over. */
 async function inEffect(inputs: RoutedInputs, context: OperationContext): Promise<string> {
   const { timeoutSeconds, route } = inputs;
-  let shown = "";
-  for (const end = Date.now() + timeoutSeconds * 1000; ; await sleep(POLL_MS, undefined, { signal: context.signal })) {
-    const look = await lookAt(inputs, context.signal);
-    if ("url" in look) return look.url;
-    if (Date.now() >= end) {
-      throw new Error(
-        `${nameOf(route)} was written but is not in effect after ${timeoutSeconds} s: ${look.problem}. No cluster was ` +
-          `shrunk. See: kubectl -n ${route.namespace} describe httproute ${route.name}`,
-      );
-    }
-    if (look.problem !== shown) context.progress(look.problem);
-    shown = look.problem;
-  }
+  let url = "";
+  await untilRight(
+    { timeoutSeconds, pollMs: POLL_MS },
+    context,
+    async () => {
+      const look = await lookAt(inputs, context.signal);
+      if ("problem" in look) return look.problem;
+      url = look.url;
+      return undefined;
+    },
+    (problem) =>
+      `${nameOf(route)} was written but is not in effect after ${timeoutSeconds} s: ${problem}. No cluster was ` +
+      `shrunk. See: kubectl -n ${route.namespace} describe httproute ${route.name}`,
+  );
+  return url;
 }
 
 async function lookAt(inputs: RoutedInputs, signal: AbortSignal): Promise<{ url: string } | { problem: string }> {

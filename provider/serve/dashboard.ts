@@ -3,7 +3,7 @@ import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { effect } from "../effects";
 import type { ServeDeployment } from "./config";
-import { type Observation, parseObservation } from "./observation";
+import { deploymentsOf, type Observation, parseObservation } from "./observation";
 
 /** How to reach the dashboard of a cluster: where it listens, or through the API server of a Kubernetes cluster. */
 export type DashboardAddress = DashboardEndpoint | CloudDashboard | RayServiceDashboard;
@@ -115,6 +115,16 @@ const PATH = "/api/serve/applications/";
 export async function getApplications(address: DashboardAddress, signal?: AbortSignal): Promise<Observation> {
   const text = await getText(address, PATH, signal);
   return parseObservation(text, placeOf(address));
+}
+
+/** Whether any replica serves requests; none does where Ray does not answer. */
+export async function runsAnything(address: DashboardAddress, signal?: AbortSignal): Promise<boolean> {
+  try {
+    return deploymentsOf(await getApplications(address, signal)).some(({ observed }) => observed.running > 0);
+  } catch (error) {
+    if (error instanceof DashboardUnreachable) return false;
+    throw error;
+  }
 }
 
 /** Replaces the whole Serve config of the cluster. Ray has taken it over when this returns, and converges after that. */
