@@ -16,10 +16,20 @@ export function explained(message: string, urn: string | undefined): string {
   if (/asked for the client to provide credentials/.test(message)) {
     return `${message}\nThe credentials are refused. Are they expired? Log in again, or give another kubeconfig in \`rayshift:kubernetes\`.`;
   }
+  const cloud = clouds[typeOf(urn).split(":")[0] ?? ""];
+  if (cloud !== undefined && /already ?(exists|owned)|Duplicate\w*Name/i.test(message)) {
+    return (
+      `${message}\nThe stack does not know of it: an update that was killed while ${cloud} made it may have left it. Where it is ` +
+      `nobody else's, delete the ${kindOf(urn)} of this name in the account, and run the command again.`
+    );
+  }
   return message;
 }
 
-/** As kubectl takes it: of `...$kubernetes:gateway.networking.k8s.io/v1:Gateway::gateway` it is `gateway`. */
-function kindOf(urn = ""): string {
-  return urn.split("::").at(-2)?.split(":").at(-1)?.toLowerCase() ?? "object";
-}
+const clouds: Record<string, string> = { aws: "AWS", gcp: "Google Cloud" };
+
+/** Of `...$kubernetes:gateway.networking.k8s.io/v1:Gateway::gateway` it is `gateway`, as kubectl takes it. */
+const kindOf = (urn: string | undefined) => typeOf(urn).split(":").at(-1)?.toLowerCase() || "object";
+
+/** Pulumi's own, without those of its parents. */
+const typeOf = (urn = "") => urn.split("::").at(-2)?.split("$").at(-1) ?? "";
