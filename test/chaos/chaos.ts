@@ -6,7 +6,7 @@ import { TRAFFIC } from "../../provider/local/haproxyConfig";
 import type { Endpoint } from "../../rollout/demo/load";
 import { replicas } from "../e2e/project";
 import { failures, observed } from "./observed";
-import type { ChaosProject, Watched } from "./project";
+import type { ChaosProject } from "./project";
 import {
   type Command,
   describeStep,
@@ -17,7 +17,8 @@ import {
   scheduleOf,
   type Which,
 } from "./schedule";
-import { deployFirst, problemsAtRest, problemsOfPreview } from "./service";
+import { deployFirst, problemsAtRest } from "./service";
+import { problemsOfPreview, type Watched } from "./stage";
 
 /** How long after a command's start the replicas of a version become unhealthy that is to. */
 const breaksAfterMs = 7000;

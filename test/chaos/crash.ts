@@ -18,8 +18,8 @@ export interface Instant {
 export interface CrashOrder {
   /** File that every effect is written to, one JSON a line. */
   log: string;
-  /** HAProxy's configuration file, which tells its process from others. */
-  haproxyConfig: string;
+  /** HAProxy's configuration file, which tells its process from others; absent: there is none. */
+  haproxyConfig?: string;
   /** Absent: effects are only written down. A number: the first instant from that line of the log on. */
   kill?: { at: Instant | number; victim: Victim };
 }
@@ -69,7 +69,9 @@ function isDue(at: Instant | number, { name, when }: Effect, before: readonly Lo
 }
 
 function pidsOf(victim: Victim, role: Role, { haproxyConfig }: CrashOrder): number[] {
-  if (victim === "haproxy") return processesWithArgument(haproxyConfig).map(({ pid }) => pid);
+  if (victim === "haproxy") {
+    return haproxyConfig === undefined ? [] : processesWithArgument(haproxyConfig).map(({ pid }) => pid);
+  }
   if (victim === role) return [process.pid];
   if (role === "driver") return [];
   if (victim === "engine") return [process.ppid];

@@ -1,18 +1,22 @@
 import { parseArgs } from "node:util";
 import { Chaos } from "./chaos";
-import { casesOf, describeCase, Matrix } from "./matrix";
+import { LocalStage } from "./localStage";
+import { casesOf, describeCase, Matrix, pair } from "./matrix";
 import { ChaosProject } from "./project";
 import { mainScenarios } from "./scenarios";
 import { describeStep, scheduleOf } from "./schedule";
+import type { Stage } from "./stage";
 
 const usage = `usage: npm run chaos -- [--seeds N] [--from SEED]
        npm run chaos -- --matrix [--only REGEXP] [--every N] [--offset N]
+       npm run chaos -- --kubernetes [--only REGEXP] [--every N] [--offset N]
        npm run chaos -- --fake [--seeds N] [--from SEED] [--steps N] [--only "KIND,KIND"] [--show]
        npm run chaos -- --fake --matrix [--only REGEXP] [--every N] [--offset N] [--show]
 
 Seeds: schedules of commands, faults and kills, one a seed; the first is SEED (1).
 Matrix: a kill before and after every effect of a rollout, a rollback and a completion; of those whose description
 matches REGEXP every N-th, beginning with number OFFSET (all of them take hours).
+Kubernetes: the matrix with dozens of GPU workers over fake nodes, on the test bed (test/kubernetes/bed).
 Fake: schedules over fakes of the engine, of Ray and of HAProxy in one process, about one a second; with --matrix a
 kill at every effect of more commands than above, and of the engine's own steps (all of them take 20 minutes).
 `;
@@ -46,11 +50,11 @@ async function runSeeds(project: ChaosProject, from: number, count: number): Pro
   return failed;
 }
 
-async function runMatrix(project: ChaosProject, only: RegExp, every: number, offset: number): Promise<number> {
-  const matrix = new Matrix(project);
+async function runMatrix(stage: Stage, only: RegExp, every: number, offset: number): Promise<number> {
+  const matrix = new Matrix(stage);
   await matrix.begin();
   const cases = [];
-  for (const scenario of mainScenarios) cases.push(...casesOf(scenario, await matrix.record(scenario)));
+  for (const scenario of mainScenarios) cases.push(...casesOf(scenario, await matrix.record(scenario), stage.victims));
   const chosen = cases.filter((each) => only.test(describeCase(each))).filter((_, index) => index % every === offset);
   print(`${chosen.length} of ${cases.length} cases`);
   let failed = 0;
@@ -68,6 +72,25 @@ async function runMatrix(project: ChaosProject, only: RegExp, every: number, off
   return failed;
 }
 
+async function onThisHost(run: (project: ChaosProject) => Promise<number>): Promise<number> {
+  const project = new ChaosProject();
+  try {
+    return await run(project);
+  } finally {
+    await project.remove();
+  }
+}
+
+async function onKubernetes(run: (stage: Stage) => Promise<number>): Promise<number> {
+  const { KubernetesStage } = await import("../kubernetes/stage.js");
+  const stage = await KubernetesStage.start(pair);
+  try {
+    return await run(stage);
+  } finally {
+    await stage.stop();
+  }
+}
+
 async function main(): Promise<void> {
   if (process.argv.includes("--fake")) {
     await import("../sim/main.js");
@@ -76,6 +99,7 @@ async function main(): Promise<void> {
   const text = { type: "string" } as const;
   const options = {
     matrix: { type: "boolean" },
+    kubernetes: { type: "boolean" },
     seeds: text,
     from: text,
     only: text,
@@ -88,15 +112,15 @@ async function main(): Promise<void> {
     if (!Number.isInteger(value) || value < 0) throw new Error(`${given} is not a whole number`);
     return value;
   };
-  const project = new ChaosProject();
-  let failed: number;
-  try {
-    failed = values.matrix
-      ? await runMatrix(project, new RegExp(values.only ?? ""), number(values.every, 1), number(values.offset, 0))
-      : await runSeeds(project, number(values.from, 1), number(values.seeds, 5));
-  } finally {
-    await project.remove();
-  }
+  const inMatrix = (stage: Stage) =>
+    runMatrix(stage, new RegExp(values.only ?? ""), number(values.every, 1), number(values.offset, 0));
+  const failed = values.kubernetes
+    ? await onKubernetes(inMatrix)
+    : await onThisHost((project) =>
+        values.matrix
+          ? inMatrix(new LocalStage(project, pair))
+          : runSeeds(project, number(values.from, 1), number(values.seeds, 5)),
+      );
   print(failed === 0 ? "none failed" : `${failed} failed`);
   process.exitCode = failed === 0 ? 0 : 1;
 }

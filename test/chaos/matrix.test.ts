@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { Chaos } from "./chaos";
 import type { Victim } from "./crash";
-import { casesOf, describeCase, Matrix } from "./matrix";
+import { LocalStage } from "./localStage";
+import { casesOf, describeCase, Matrix, pair } from "./matrix";
 import { ChaosProject } from "./project";
 import { assertEffectsOfAllParts, mainScenarios } from "./scenarios";
 
@@ -19,7 +20,7 @@ describe("a service whose rollouts are killed again and again", function () {
 
   before(async () => {
     project = new ChaosProject();
-    matrix = new Matrix(project);
+    matrix = new Matrix(new LocalStage(project, pair));
     await matrix.begin();
   });
   after(async () => {
@@ -51,6 +52,11 @@ describe("the cases of a recording", () => {
     assert.deepEqual(
       cases.slice(4).map(({ victim }) => victim),
       ["driver", "engine", "provider", "haproxy"],
+    );
+    const elsewhere = casesOf(mainScenarios[0]!, log, ["driver", "engine"]);
+    assert.deepEqual(
+      elsewhere.map(({ victim }) => victim),
+      ["driver", "driver", "driver", "engine"],
     );
   });
 });

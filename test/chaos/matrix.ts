@@ -1,11 +1,7 @@
-import type { Endpoint } from "../../rollout/demo/load";
-import { replicas } from "../e2e/project";
 import type { Command } from "../sim/schedule";
 import type { Instant, LogLine, Role, Victim } from "./crash";
-import { failures, observed } from "./observed";
-import type { ChaosProject, Watched } from "./project";
 import { argumentsOf, mainScenarios, type Scenario } from "./scenarios";
-import { deployFirst, problemsAtRest, problemsOfPreview } from "./service";
+import type { Stage, Watched } from "./stage";
 
 /** The versions that take turns. */
 export const pair = ["v1", "v2"] as const;
@@ -44,8 +40,6 @@ export interface RelayEnd {
 const rollout = mainScenarios[0]!;
 /** A preview takes as long as an update. */
 const previewEvery = 4;
-/** 150% of the replicas, a node each. */
-const limits = { full: replicas, surge: 50, workers: (replicas * 150) / 100, versions: pair };
 
 export const describeCase = ({ scenario, at, victim, detail }: Case) =>
   `${scenario.name}: ${victim} killed ${at.when} ${at.name} #${at.occurrence} (${detail.slice(0, 60)})`;
@@ -53,19 +47,18 @@ export const describeCase = ({ scenario, at, victim, detail }: Case) =>
 /** Two versions that take turns as the primary, so that each case begins with the state that the last one left. */
 export class Matrix {
   primary: Version = "v1";
-  private endpoint: Endpoint = { url: "", token: undefined };
   private done = 0;
 
-  constructor(readonly project: ChaosProject) {}
+  constructor(private readonly stage: Stage) {}
 
-  async begin(): Promise<void> {
-    this.endpoint = await deployFirst(this.project, this.primary);
+  begin(): Promise<void> {
+    return this.stage.begin(this.primary);
   }
 
   /** The effects of a scenario in their order, as the code publishes them. */
   async record(scenario: Scenario): Promise<LogLine[]> {
     await this.prepare(scenario);
-    const ran = await this.project.watched(this.command(scenario));
+    const ran = await this.stage.watched(this.command(scenario));
     if (ran.code !== 0) throw new Error(ran.stdout + ran.stderr);
     this.primary = this.after(scenario);
     return ran.log;
@@ -78,12 +71,14 @@ export class Matrix {
     await this.prepare(scenario);
     const args = this.command(scenario);
     let crashed: Watched | undefined;
-    const seen = await observed(this.project, this.endpoint, limits, async () => {
-      crashed = await this.project.watched(args, { at, victim });
-      return this.project.rayshift(...args);
-    });
-    const problems = [...seen.violations, ...failures(seen.requests, haproxyKills(crashed))];
-    const { code, stdout, stderr } = seen.result;
+    const { result, problems } = await this.stage.observed(
+      async () => {
+        crashed = await this.stage.watched(args, { at, victim });
+        return this.stage.rayshift(...args);
+      },
+      () => haproxyKills(crashed),
+    );
+    const { code, stdout, stderr } = result;
     // What was broken off may have been done: then nothing is left to roll back.
     const nothingLeft = scenario.leaves === "primary" && code === 2 && /no rollout is under way/.test(stderr);
     if (code !== 0 && !nothingLeft) problems.push(`the same command again ends with ${code}: ${stdout}${stderr}`);
@@ -104,16 +99,18 @@ export class Matrix {
    */
   async relay(kills: readonly { at: number; victim: Victim }[]): Promise<RelayEnd> {
     const ends: Watched[] = [];
-    const seen = await observed(this.project, this.endpoint, limits, async () => {
-      for (const kill of kills) {
-        const ran = await this.project.watched(this.command(rollout), kill);
-        ends.push(ran);
-        if (ran.code === 0) this.primary = this.other;
-      }
-      return this.project.rayshift(...this.command(rollout));
-    });
-    const problems = [...seen.violations, ...failures(seen.requests, ends.flatMap(haproxyKills))];
-    const { code, stdout, stderr } = seen.result;
+    const { result, problems } = await this.stage.observed(
+      async () => {
+        for (const kill of kills) {
+          const ran = await this.stage.watched(this.command(rollout), kill);
+          ends.push(ran);
+          if (ran.code === 0) this.primary = this.other;
+        }
+        return this.stage.rayshift(...this.command(rollout));
+      },
+      () => ends.flatMap(haproxyKills),
+    );
+    const { code, stdout, stderr } = result;
     if (code !== 0) problems.push(`the same command again ends with ${code}: ${stdout}${stderr}`);
     if (ends.some((end) => end.code === 3)) problems.push("the version was rejected for a kill");
     problems.push(...(await this.rest(this.other, true)));
@@ -124,9 +121,9 @@ export class Matrix {
 
   /** What is wrong at rest, and then the state from which the next case begins. */
   private async rest(wanted: Version, preview: boolean): Promise<string[]> {
-    const problems = await problemsAtRest(this.project, this.endpoint, wanted, pair);
-    if (preview) problems.push(...(await problemsOfPreview(this.project)));
-    if (problems.length > 0) await this.project.rayshift("deploy", "-f", this.project.serviceFile(wanted));
+    const problems = await this.stage.problemsAtRest(wanted);
+    if (preview) problems.push(...(await this.stage.problemsOfPreview()));
+    if (problems.length > 0) await this.stage.rayshift("deploy", "-f", this.stage.serviceFile(wanted));
     this.primary = wanted;
     return problems;
   }
@@ -141,7 +138,7 @@ export class Matrix {
 
   private async prepare({ before }: Scenario): Promise<void> {
     for (const command of before?.(this.other) ?? []) {
-      const ran = await this.project.rayshift(...this.words(command));
+      const ran = await this.stage.rayshift(...this.words(command));
       if (ran.code !== 0) throw new Error(`no state to begin with: ${ran.stdout}${ran.stderr}`);
     }
   }
@@ -151,7 +148,7 @@ export class Matrix {
   }
 
   private words(command: Command): string[] {
-    return argumentsOf(command, (version) => this.project.serviceFile(version));
+    return argumentsOf(command, (version) => this.stage.serviceFile(version));
   }
 }
 
@@ -167,8 +164,8 @@ function haproxyKills(ran: Watched | undefined): number[] {
 export const victimsOf = (role: Role): readonly Victim[] =>
   role === "driver" ? ["driver", "haproxy"] : ["driver", "engine", "provider", "haproxy"];
 
-/** Every instant of a recording with every victim. */
-export function casesOf(scenario: Scenario, log: readonly LogLine[]): Case[] {
+/** Every instant of a recording with every victim that it can have there. */
+export function casesOf(scenario: Scenario, log: readonly LogLine[], victims = victimsOf("provider")): Case[] {
   const count = new Map<string, number>();
   return log.flatMap((line) => {
     if (!("name" in line)) return [];
@@ -176,6 +173,7 @@ export function casesOf(scenario: Scenario, log: readonly LogLine[]): Case[] {
     const key = `${name} ${when}`;
     const occurrence = count.get(key) ?? 0;
     count.set(key, occurrence + 1);
-    return victimsOf(role).map((victim): Case => ({ scenario, at: { name, occurrence, when }, victim, detail }));
+    const possible = victimsOf(role).filter((victim) => victims.includes(victim));
+    return possible.map((victim): Case => ({ scenario, at: { name, occurrence, when }, victim, detail }));
   });
 }

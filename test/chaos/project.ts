@@ -7,14 +7,8 @@ import { processesWithArgument } from "../../provider/local/process";
 import { endCluster } from "../../provider/local/rayProcesses";
 import { TestProject } from "../e2e/project";
 import { writeFakePython } from "../fake/python";
-import { root } from "../setup/support";
-import type { Ran } from "../userProject";
-import { type CrashOrder, type LogLine, orderVariable, readLog } from "./crash";
-
-/** A command of the driver, under the eyes of crash.ts. */
-export interface Watched extends Ran {
-  log: LogLine[];
-}
+import type { CrashOrder } from "./crash";
+import { type Watched, watched } from "./stage";
 
 /**
  * A user's folder in which only Ray is a fake: the command line, the Pulumi engine, the provider and HAProxy are those
@@ -22,7 +16,6 @@ export interface Watched extends Ran {
  */
 export class ChaosProject extends TestProject {
   readonly python: string;
-  private commands = 0;
 
   constructor() {
     super();
@@ -36,18 +29,11 @@ export class ChaosProject extends TestProject {
    *
    * @param interruptAfterMs sends it a Ctrl-C after that time
    */
-  async watched(args: string[], kill?: CrashOrder["kill"], interruptAfterMs?: number): Promise<Watched> {
-    const log = join(this.folder, `effects-${this.commands++}.jsonl`);
-    const haproxyConfig = haproxyFiles(this.directoryOf("load-balancer")).config;
-    const order: CrashOrder = { log, haproxyConfig, ...(kill === undefined ? {} : { kill }) };
-    const crash = join(root, "dist", "test", "chaos", "crash.js");
-    const environment = { NODE_OPTIONS: `--require=${crash}`, [orderVariable]: JSON.stringify(order) };
-    const ran = this.rayshiftWith(environment, ...args);
+  watched(args: string[], kill?: CrashOrder["kill"], interruptAfterMs?: number): Promise<Watched> {
+    const ran = watched(this, args, kill, haproxyFiles(this.directoryOf("load-balancer")).config);
     const timer =
       interruptAfterMs === undefined ? undefined : setTimeout(() => this.interruptDriver(), interruptAfterMs);
-    const { code, stdout, stderr } = await ran;
-    clearTimeout(timer);
-    return { code, stdout, stderr, log: readLog(log) };
+    return ran.finally(() => clearTimeout(timer));
   }
 
   /** A Ctrl-C for the command that holds the stack. */

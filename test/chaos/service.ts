@@ -50,9 +50,3 @@ export async function problemsAtRest(
   if (answer !== JSON.stringify({ version: wanted })) problems.push(`a request is answered with ${answer}`);
   return problems;
 }
-
-/** What an update would still change; empty when nothing. */
-export async function problemsOfPreview(project: ChaosProject): Promise<string[]> {
-  const { code, stdout, stderr } = await project.pulumi("preview", "--expect-no-changes");
-  return code === 0 ? [] : [`an update would change something: ${stdout}${stderr}`];
-}
