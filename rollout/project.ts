@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, realpathSync, renameSync, writeFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { parse, stringify } from "yaml";
 import { generatedFolder, homeOf } from "../components/local/host";
@@ -57,7 +57,15 @@ function generatedProject(folder: string): string {
     plugins: { providers: [{ name: "rayserve", path: join(program, "provider", "bin") }] },
   };
   // The home holds a passphrase and state: nothing of it belongs into the user's repository.
-  writeFileSync(join(project, "..", ".gitignore"), "*\n");
-  writeFileSync(join(project, "Pulumi.yaml"), stringify(settings));
+  keepFile(join(project, "..", ".gitignore"), "*\n");
+  keepFile(join(project, "Pulumi.yaml"), stringify(settings));
   return project;
+}
+
+/** Other commands may read the file at any moment, so it is left alone when it is right, and never there in part. */
+function keepFile(file: string, text: string): void {
+  if (existsSync(file) && readFileSync(file, "utf8") === text) return;
+  const draft = `${file}.${process.pid}.tmp`;
+  writeFileSync(draft, text);
+  renameSync(draft, file);
 }

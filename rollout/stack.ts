@@ -30,6 +30,7 @@ export interface UpdateOptions {
 }
 
 const CLUSTER = "rayserve:local:Cluster";
+const SERVICE = "rayshift:index:Service";
 /** An orphaned update is told to stop and gets this long; it has effects under way that take their time to cancel. */
 const orphanPatienceMs = 60_000;
 
@@ -63,6 +64,12 @@ export class Stack {
     const exported = (await this.cli.json(["stack", "export", "--show-secrets"], signal)) as ExportedStack;
     const found = exported.deployment?.resources?.find((resource) => resource.urn === urn);
     return unwrap(found?.outputs) as Record<string, unknown> | undefined;
+  }
+
+  /** Whether the stack has a service, finished or not. */
+  async holdsService(signal?: AbortSignal): Promise<boolean> {
+    const { deployment } = await this.export(signal);
+    return deployment?.resources?.some(({ type }) => type === SERVICE) ?? false;
   }
 
   async create(signal?: AbortSignal): Promise<void> {

@@ -7,8 +7,12 @@ import type { ClusterStatus } from "./events";
 import { inspect } from "./inspect";
 import { isDeployed, openSession, type SessionOptions } from "./session";
 
-/** `TERMINATED`: nothing is deployed. `UNHEALTHY`: a part of the service does not answer, or Ray reports it. */
-export type State = Phase | "UNHEALTHY" | "TERMINATED";
+/**
+ * `TERMINATED`: nothing is deployed. `STARTING`: the first update of all has not ended. `UNHEALTHY`: a part of the service
+ * does not answer, or Ray reports it.
+ */
+export const states = ["STARTING", "RUNNING", "ROLLING_OUT", "ROLLING_BACK", "UNHEALTHY", "TERMINATED"] as const;
+export type State = (typeof states)[number];
 
 /** What runs now, at which capacity and traffic, and why it is waiting. */
 export interface ServiceStatus {
@@ -30,7 +34,10 @@ export interface ServiceStatus {
 export async function status(options: SessionOptions): Promise<ServiceStatus> {
   const { stack, config, signal } = await openSession(options);
   const outputs = await stack.outputs(signal);
-  if (!isDeployed(outputs)) return { state: "TERMINATED", problems: [] };
+  if (!isDeployed(outputs)) {
+    const begun = outputs !== undefined && (await stack.holdsService(signal));
+    return begun ? { state: "STARTING", problems: [notEnded] } : { state: "TERMINATED", problems: [] };
+  }
   const { rollout, targets, url } = outputs;
   const seen = await inspect(rollout, targets, signal);
   const problems = [
@@ -55,15 +62,16 @@ export async function status(options: SessionOptions): Promise<ServiceStatus> {
   };
 }
 
+const notEnded = "its first update has not ended; if no command runs, `rayshift deploy` goes on";
+
 /** The canary of a first update that has not ended: the record does not know it yet, the config does. */
 function begunIn(config: ConfigFile): { phase: Phase; canary: ClusterStatus } | undefined {
   const text = config.read().waypoint;
   if (text === undefined) return undefined;
   const { canary: version, canaryCapacity: capacity, direction } = JSON.parse(text) as ConfiguredWaypoint;
-  const waitsFor = "its first update has not ended; if no command runs, `rayshift deploy` goes on";
   return {
     phase: direction === "back" ? "ROLLING_BACK" : "ROLLING_OUT",
-    canary: { version, capacity, traffic: null, replicas: null, workers: null, waitsFor },
+    canary: { version, capacity, traffic: null, replicas: null, workers: null, waitsFor: notEnded },
   };
 }
 

@@ -10,7 +10,7 @@ import { plan } from "../planCommand";
 import { openProject, packageRoot } from "../project";
 import { rollback } from "../rollback";
 import type { SessionOptions } from "../session";
-import { type State, status, wait } from "../status";
+import { type State, states, status, wait } from "../status";
 import { supervise } from "../supervise";
 import { terminate } from "../terminate";
 import { type VerifiedStep, verify } from "../verify";
@@ -141,8 +141,6 @@ export async function setupCommand(): Promise<void> {
   const [code] = await once(child, "close");
   if (code !== 0) throw new UpdateFailed("the set-up did not finish; what to do is said above");
 }
-
-const states: readonly State[] = ["RUNNING", "ROLLING_OUT", "ROLLING_BACK", "UNHEALTHY", "TERMINATED"];
 
 function stateOf(text: string): State {
   const state = states.find((known) => known === text);

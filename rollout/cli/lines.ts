@@ -88,12 +88,13 @@ function textsOf(event: RolloutEvent): string[] {
 
 export function statusLines(now: ServiceStatus): string[] {
   const { service, primary } = now;
-  if (service === undefined || primary === undefined) return [now.state];
+  const problems = plainLines(now.problems.map((problem) => `problem: ${problem}`));
+  if (service === undefined || primary === undefined) return [now.state, ...problems];
   return [
     `${service} is ${now.state}${now.url === undefined ? "" : ` at ${now.url}`}`,
     ...clusterLines({ primary, ...(now.canary ? { canary: now.canary } : {}) }),
     ...(now.deadline === undefined ? [] : [`rolled back if not complete by ${now.deadline}`]),
-    ...plainLines(now.problems.map((problem) => `problem: ${problem}`)),
+    ...problems,
   ];
 }
 

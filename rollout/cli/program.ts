@@ -33,7 +33,7 @@ export function program(): Command {
     .action(async (flags) => (await import("./commands.js")).statusCommand(flags));
 
   common(root.command("wait"), "wait until the service is in a state")
-    .option("--state <state>", "RUNNING, ROLLING_OUT, ROLLING_BACK, UNHEALTHY or TERMINATED", "RUNNING")
+    .option("--state <state>", "STARTING, RUNNING, ROLLING_OUT, ROLLING_BACK, UNHEALTHY or TERMINATED", "RUNNING")
     .option("--timeout-s <seconds>", "give up after this long", "600")
     .action(async (flags) => (await import("./commands.js")).waitCommand(flags));
 

@@ -1,15 +1,21 @@
 import assert from "node:assert/strict";
-import { type ServiceStatus, status } from "../../rollout/index";
+import { type ServiceStatus, status, wait } from "../../rollout/index";
 import { Scenario } from "./scenario";
 
 describe("A rollout", function () {
   this.timeout(180_000);
   let service: Scenario;
-  before(async () => {
+  before(() => {
     service = new Scenario(["v1", "v2", "v3", "v4"]);
-    await service.begin("v1");
   });
   after(() => service.end());
+
+  it("comes after a first deploy, whose service is STARTING until it ends", async () => {
+    const starting = wait({ folder: service.folder, state: "STARTING", timeoutSeconds: 60 });
+    await service.begin("v1");
+    assert.match((await starting).problems.join(), /first update has not ended/);
+    assert.equal((await status({ folder: service.folder })).state, "RUNNING");
+  });
 
   it("goes by the ladder without a surge, both clusters whole, and ends with the new version alone", async () => {
     const { outcome } = await service.safely(100, () => service.deploy("v2"));

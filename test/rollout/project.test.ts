@@ -1,8 +1,11 @@
 import assert from "node:assert/strict";
 import {
+  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
@@ -90,6 +93,20 @@ describe("openProject", () => {
       writeFileSync(join(first.folder, "Pulumi.yaml"), "name: rayshift\nmain: ../gone\n");
       assert.deepEqual(openProject({ folder }), first);
       assert.notEqual(parse(readFileSync(join(first.folder, "Pulumi.yaml"), "utf8")).main, "../gone");
+    });
+
+    it("is never there in part for another command that reads it meanwhile", () => {
+      const { folder: generated } = openProject({ folder });
+      const file = join(generated, "Pulumi.yaml");
+      const { ino } = statSync(file);
+      openProject({ folder });
+      assert.equal(statSync(file).ino, ino, "it was written again though it was right");
+      writeFileSync(file, "name: of another version\n");
+      const reading = openSync(file, "r");
+      openProject({ folder });
+      assert.equal(readFileSync(reading, "utf8"), "name: of another version\n");
+      closeSync(reading);
+      assert.deepEqual(readdirSync(generated), ["Pulumi.yaml"]);
     });
   });
 });

@@ -39,6 +39,16 @@ describe("Stack", function () {
       assert.deepEqual(await stackOf({ "stack output": [json({})] }).stack.outputs(), { rollout: undefined });
     });
 
+    it("are not there during a first update, which the stack's resources tell from nothing at all", async () => {
+      const holding = (...types: string[]) => ({
+        deployment: { resources: types.map((type) => ({ type, urn: type })) },
+      });
+      const asked = (answer: object) => stackOf({ "stack export": [json(answer)] }).stack.holdsService();
+      assert.equal(await asked(holding("pulumi:pulumi:Stack", "rayshift:index:Service")), true);
+      assert.equal(await asked(holding("pulumi:pulumi:Stack")), false);
+      assert.equal(await asked({ deployment: {} }), false);
+    });
+
     it("are those of the project's stack, secrets in clear", async () => {
       const { cli, stack } = stackOf({ "stack output": [json({ url: "http://127.0.0.1:1", queryAuthToken: "t" })] });
       assert.deepEqual(await stack.outputs(), { url: "http://127.0.0.1:1", queryAuthToken: "t", rollout: undefined });

@@ -131,6 +131,10 @@ describe("statusLines", () => {
     );
   });
 
+  it("of a first deploy say that it goes on", () => {
+    assert.deepEqual(statusLines({ state: "STARTING", problems: ["not ended"] }), ["STARTING", "problem: not ended"]);
+  });
+
   it("of nothing are the state alone", () => {
     assert.deepEqual(statusLines({ state: "TERMINATED", problems: [] }), ["TERMINATED"]);
   });
