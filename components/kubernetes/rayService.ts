@@ -46,7 +46,12 @@ export function rayService({ name, stack, spec, settings, idleTimeoutSeconds }: 
       rayClusterConfig: withoutUndefined({
         rayVersion: version,
         enableInTreeAutoscaling: true,
-        autoscalerOptions: { version: "v2", upscalingMode: "Default", idleTimeoutSeconds: idleSeconds },
+        autoscalerOptions: {
+          version: "v2",
+          upscalingMode: "Default",
+          idleTimeoutSeconds: idleSeconds,
+          ...autoscalerResources(settings),
+        },
         authOptions: hasTokens(version) ? { mode: "token" } : undefined,
         gcsFaultToleranceOptions: faultTolerance(spec, settings),
         headGroupSpec: head(pods),
@@ -149,6 +154,12 @@ function containerResources(
   const gpu = gpus > 0 ? { "nvidia.com/gpu": String(gpus) } : {};
   // No limit of CPUs: what nobody else uses is for the replicas.
   return { requests: { cpu, ...memory, ...gpu }, limits: { ...memory, ...gpu } };
+}
+
+/** Both amounts always: KubeRay takes what it is given in place of all of its own. */
+function autoscalerResources({ autoscalerResources: own }: KubernetesSettings) {
+  if (own === undefined) return {};
+  return { resources: { requests: own, limits: { memory: own.memory } } };
 }
 
 function placement(settings: KubernetesSettings, instanceType: string | undefined, gpus: number) {

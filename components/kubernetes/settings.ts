@@ -2,6 +2,7 @@ import { z } from "zod";
 import { type Problem, worded } from "../problems";
 import type { ServiceSpec } from "../serviceSpec";
 import { isLocalPath, text } from "../specParts";
+import { amountOf } from "./quantities";
 
 const label = worded(
   z
@@ -29,6 +30,16 @@ const toleration = z.strictObject({
   tolerationSeconds: z.int().optional(),
 });
 
+const quantity = (example: string) =>
+  worded(
+    z
+      .union([z.string(), z.number()])
+      .refine((value) => (amountOf(value) ?? 0) > 0)
+      .transform(String),
+    "must be an amount above 0, as Kubernetes writes it",
+    `give for example ${example}`,
+  );
+
 const gateway = z.strictObject({
   name: label,
   /** Absent: that of the service. */
@@ -44,6 +55,9 @@ const gateway = z.strictObject({
   /** Where the pods of the data plane are. */
   podsNamespace: label.default("envoy-gateway-system"),
 });
+
+/** What KubeRay's autoscaler asks for where nobody says it (1.5.1). */
+export const autoscalerDefaults = { cpu: "500m", memory: "512Mi" };
 
 /** `rayshift:kubernetes`: where the service runs, and what its pods need there. */
 export const kubernetesSettings = z.strictObject({
@@ -70,6 +84,13 @@ export const kubernetesSettings = z.strictObject({
   /** Secrets that exist in the namespace. */
   imagePullSecrets: z.array(objectName).optional(),
   serviceAccountName: objectName.optional(),
+  /** Of the container beside each head in which KubeRay runs Ray's autoscaler; absent: KubeRay's own. */
+  autoscalerResources: z
+    .strictObject({
+      cpu: quantity("200m").default(autoscalerDefaults.cpu),
+      memory: quantity("512Mi").default(autoscalerDefaults.memory),
+    })
+    .optional(),
   /** For all pods. */
   nodeSelector: z.record(z.string(), z.string()).optional(),
   tolerations: z.array(toleration).optional(),

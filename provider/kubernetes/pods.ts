@@ -7,9 +7,14 @@ interface ContainerStatus {
   lastState?: { terminated?: { reason?: string; exitCode?: number; message?: string } };
 }
 
+interface Container {
+  resources?: { requests?: Record<string, string> };
+  restartPolicy?: string;
+}
+
 /** The part of a pod that is read. */
 export interface Pod extends KubernetesObject {
-  spec?: { containers?: Array<{ resources?: { requests?: Record<string, string> } }> };
+  spec?: { containers?: Container[]; initContainers?: Container[]; overhead?: Record<string, string> };
   status?: {
     phase?: string;
     podIP?: string;

@@ -39,6 +39,12 @@ describe("a version's RayService", () => {
     assert.deepEqual([worker.minReplicas, worker.maxReplicas, worker.idleTimeoutSeconds], [0, 8, 3]);
   });
 
+  it("has Ray's autoscaler ask for what the settings say, and leaves it to KubeRay where they say nothing", () => {
+    assert.equal("resources" in clusterOf().autoscalerOptions, false);
+    const { resources } = clusterOf({}, { autoscalerResources: { cpu: 0.2 } }).autoscalerOptions;
+    assert.deepEqual(resources, { requests: { cpu: "0.2", memory: "512Mi" }, limits: { memory: "512Mi" } });
+  });
+
   it("asks for the GPUs of an instance type, and for less than its CPUs and memory, so that the pod fits the machine", () => {
     const [worker] = clusterOf({ compute_config: { worker_nodes: [gpu] } }).workerGroupSpecs;
     assert.deepEqual(container(worker).resources, {

@@ -53,11 +53,18 @@ describe("the stack config of the target kubernetes", () => {
   });
 
   it("names all problems together, with the nearest key of one that is not known", () => {
-    const wrong = { namespace: "Models", kubeconfig: "~/.kube/config", gateway: { name: "shared", prot: 80 } };
+    const wrong = {
+      autoscalerResources: { cpu: "half", memory: 0 },
+      namespace: "Models",
+      kubeconfig: "~/.kube/config",
+      gateway: { name: "shared", prot: 80 },
+    };
     const problems = problemsOf(config(wrong, { image_uri: undefined, working_dir: "./code" })).join("\n");
     for (const expected of [
       /kubernetes\.namespace: "Models" must be of lower-case/,
       /kubernetes\.kubeconfig: .*absolute path/,
+      /kubernetes\.autoscalerResources\.cpu: "half" must be an amount above 0.*200m/,
+      /kubernetes\.autoscalerResources\.memory: 0 must be an amount above 0/,
       /unknown key `prot`; did you mean `port`/,
     ]) {
       assert.match(problems, expected);
