@@ -11,7 +11,7 @@ import { clusterNodes } from "../serve/nodes";
 import { checkSeconds } from "../serve/weights";
 import { ApiServerRefused } from "./api";
 import { getRoute, sharesOf } from "./httpRoute";
-import { isFinal, podsOf, troubleOf, warningsAbout } from "./pods";
+import { isFinal, podsOf, troubleOf, warningsAbout, withRemedy } from "./pods";
 import { getRayService } from "./rayService";
 
 export interface ClusterInputs extends RayServiceDashboard {
@@ -121,7 +121,7 @@ async function troublesOf(address: RayServiceAddress, signal: AbortSignal): Prom
 
 function failure(context: OperationContext, address: RayServiceAddress, troubles: readonly string[]): Error {
   return new Error(
-    `${context.name} (RayService ${address.namespace}/${address.rayService}) does not start: ${troubles.join("; ")}. See: ` +
+    `${context.name} (RayService ${address.namespace}/${address.rayService}) does not start: ${withRemedy(troubles)} See: ` +
       `kubectl -n ${address.namespace} describe rayservice,raycluster,pod -l rayshift.io/cluster=${address.rayService}`,
   );
 }

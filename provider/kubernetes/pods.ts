@@ -65,6 +65,29 @@ export function isFinal(trouble: string): boolean {
   );
 }
 
+/** What can be done about troubles, the likeliest cause first; Kubernetes' own words leave that open. */
+const REMEDIES: ReadonlyArray<readonly [trouble: RegExp, remedy: string]> = [
+  [/exceeded quota/, "Raise the quota, or give a smaller `--max-surge-percent`."],
+  [
+    /ImagePull|ImageNeverPull|InvalidImageName/,
+    "Give an image that is there, and what it is pulled with: `registry_login_secret`, `imagePullSecrets`.",
+  ],
+  [/Insufficient nvidia\.com\/gpu/, "Ask for GPUs that one node has free, or add nodes that offer them."],
+  [/Insufficient (cpu|memory)/, "Ask for less in `compute_config`, or add nodes."],
+  [
+    /node affinity\/selector|untolerated taint/,
+    "Add nodes with the labels of `instance_type` and `nodeSelector`, or `tolerations` for their taints.",
+  ],
+  [/CrashLoopBackOff/, "`kubectl logs --previous` of the pod has its last words."],
+];
+
+/** Troubles as sentences, with what can be done about them. */
+export function withRemedy(troubles: readonly string[]): string {
+  const said = troubles.join("; ");
+  const remedy = REMEDIES.find(([known]) => known.test(said))?.[1];
+  return `${said.replace(/\.$/, "")}.${remedy === undefined ? "" : ` ${remedy}`}`;
+}
+
 interface Event extends KubernetesObject {
   message?: string;
   involvedObject?: { kind?: string; name?: string };
@@ -78,12 +101,12 @@ export async function warningsAbout(address: RayServiceAddress, signal?: AbortSi
   return [...new Set(own.map(({ message = "" }) => message.trim()))].slice(-3);
 }
 
-/** Why the cluster has fewer pods than it wants, or pods that do not run; undefined when Kubernetes sees nothing wrong. */
+/** Why the cluster has fewer pods than it wants, or pods that do not run, and what to do; undefined when Kubernetes sees nothing wrong. */
 export async function whyNoPod(address: RayServiceAddress, signal?: AbortSignal): Promise<string | undefined> {
   const [pods, warnings] = await Promise.all([podsOf(address, signal), warningsAbout(address, signal)]);
   const refused = warnings.filter((message) => /forbidden|exceeded quota|failed quota/i.test(message));
   const troubles = [...troubleOf(pods), ...refused];
-  return troubles.length === 0 ? undefined : troubles.slice(0, 3).join("; ");
+  return troubles.length === 0 ? undefined : withRemedy(troubles.slice(0, 3));
 }
 
 /** Whether a pod still has what it asked for: also one that is being deleted does. */

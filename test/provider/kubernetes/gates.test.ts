@@ -77,7 +77,7 @@ describe("the gates of the target kubernetes", () => {
       pod("head", { status: { phase: "Pending", containerStatuses: [{ name: "ray-head", state: { waiting } }] } });
       await assert.rejects(
         kubernetesCluster.create(inputs({ timeoutSeconds: 60 }), context()),
-        /sample-service-v1\) does not start: pod head: container ray-head: ImagePullBackOff.*nowhere\/ray:1.*kubectl -n models/,
+        /sample-service-v1\) does not start: pod head: container ray-head: ImagePullBackOff.*nowhere\/ray:1.*\. Give an image that is there.*kubectl -n models/,
       );
     });
 
@@ -90,7 +90,7 @@ describe("the gates of the target kubernetes", () => {
       const told: string[] = [];
       await assert.rejects(
         kubernetesCluster.create(inputs({ timeoutSeconds: 4 }), context(told)),
-        /does not answer within 4 s: pod head: Unschedulable: 0\/3 nodes/,
+        /does not answer within 4 s: pod head: Unschedulable: 0\/3 nodes.*gpu\. Ask for GPUs that one node has free/,
       );
       assert.match(told.join(), /Insufficient nvidia.com\/gpu/);
     });
@@ -101,7 +101,10 @@ describe("the gates of the target kubernetes", () => {
       const message = 'pods "sample-service-v1-abcde-head" is forbidden: exceeded quota: small';
       const involvedObject = { kind: "RayCluster", name: "sample-service-v1-abcde" };
       api.set("/api/v1/namespaces/models/events/one", { message, involvedObject });
-      await assert.rejects(kubernetesCluster.create(inputs({ timeoutSeconds: 4 }), context()), /exceeded quota: small/);
+      await assert.rejects(
+        kubernetesCluster.create(inputs({ timeoutSeconds: 4 }), context()),
+        /exceeded quota: small\. Raise/,
+      );
     });
 
     it("is not ended while it gets requests", async () => {
