@@ -1,16 +1,17 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { root } from "../setup/support";
+import { pluginPath } from "../fake/kubernetes/pluginPath";
 import { UserProject } from "../userProject";
 
-/** A user's folder with a service for Kubernetes; the engine finds the fake of Pulumi's plugin. */
+/** A user's folder with a service for Kubernetes; the engine finds Pulumi's plugin, or the fake of it where there is none. */
 export class KubernetesProject extends UserProject {
-  constructor(kubernetes: Record<string, unknown>, config: Record<string, unknown> = {}) {
+  /** @param withEffects whether the fake is taken in any case, for what it publishes of its work */
+  constructor(kubernetes: Record<string, unknown>, config: Record<string, unknown> = {}, withEffects = false) {
     super(
       "kubernetes",
       { target: "kubernetes", kubernetes, startupTimeoutSeconds: 90, ...config },
-      { PATH: `${join(root, "test", "fake", "bin")}:${process.env.PATH}` },
+      { PATH: pluginPath(process.env, withEffects) },
     );
   }
 

@@ -19,6 +19,8 @@ export interface ServiceOptions {
   named?: boolean;
   /** Of the stack, beside short times. */
   config?: Record<string, unknown>;
+  /** Whether the test goes by what Pulumi's plugin does, which only its fake tells. */
+  withEffects?: boolean;
 }
 
 /** Envoy's own port for a listener on 80, and that of its admin interface, both in the bed's network. */
@@ -27,7 +29,8 @@ const ENVOY_ADMIN_PORT = 29000;
 
 /**
  * A bed of level gateway with a namespace, an account that has the rights of the example and no others, and a user's
- * project in it. Fakes: nodes, what runs in the pods, and the plugin of @pulumi/kubernetes; the gateway is Envoy's.
+ * project in it. Fakes: nodes, what runs in the pods, and the plugin of @pulumi/kubernetes where that is not installed; the
+ * gateway is Envoy's.
  */
 export class ServiceOnBed {
   private readonly sent: Traffic[] = [];
@@ -44,7 +47,8 @@ export class ServiceOnBed {
     readonly envoyAdmin: string,
   ) {}
 
-  static async start({ nodes, gpusPerNode, quota, named = true, config = {} }: ServiceOptions): Promise<ServiceOnBed> {
+  static async start(options: ServiceOptions): Promise<ServiceOnBed> {
+    const { nodes, gpusPerNode, quota, named = true, config = {}, withEffects = false } = options;
     const bed = await startBed("gateway");
     try {
       for (let index = 0; index < nodes; index++) {
@@ -59,12 +63,12 @@ export class ServiceOnBed {
         spec: { hard: { pods: String(quota.pods), "requests.nvidia.com/gpu": String(quota.gpus) } },
       });
       const where = { namespace, gateway: { name: "edge", className: GATEWAY_CLASS } };
-      const project = new KubernetesProject(named ? { kubeconfig, context: bed.context, ...where } : where, {
-        idleTimeoutSeconds: 1,
-        drainTimeoutSeconds: 2,
-        startupTimeoutSeconds: 300,
-        ...config,
-      });
+      const times = { idleTimeoutSeconds: 1, drainTimeoutSeconds: 2, startupTimeoutSeconds: 300 };
+      const project = new KubernetesProject(
+        named ? { kubeconfig, context: bed.context, ...where } : where,
+        { ...times, ...config },
+        withEffects,
+      );
       const [port, admin] = [await bed.open(ENVOY_PORT), await bed.open(ENVOY_ADMIN_PORT)];
       const local = (opened: number) => `http://127.0.0.1:${opened}`;
       return new ServiceOnBed(bed, namespace, kubeconfig, project, local(port), local(admin));

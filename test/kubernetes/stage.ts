@@ -31,7 +31,7 @@ export class KubernetesStage implements Stage {
   static async start(versions: readonly string[]): Promise<KubernetesStage> {
     const nodes = mostWorkers / gpusPerNode;
     const quota = { pods: mostWorkers + 2, gpus: mostWorkers };
-    return new KubernetesStage(await ServiceOnBed.start({ nodes, gpusPerNode, quota }), versions);
+    return new KubernetesStage(await ServiceOnBed.start({ nodes, gpusPerNode, quota, withEffects: true }), versions);
   }
 
   stop(): Promise<void> {
