@@ -6,6 +6,7 @@ import {
 } from "../../provider/kubernetes/api";
 import { InvalidInput, type Problem } from "../problems";
 import { type Intent, type QuotaFindings, quotaFindings } from "./quotas";
+import { hasTokens, rayVersionOf } from "./rayService";
 import type { KubernetesSettings } from "./settings";
 
 interface Group {
@@ -59,7 +60,18 @@ export async function preflight(settings: KubernetesSettings, intent: Intent): P
 async function findingsOf(settings: KubernetesSettings, intent: Intent): Promise<QuotaFindings> {
   const problems = await problemsOf(settings);
   const { problems: ofQuotas, notices } = await quotaFindings(settings, intent);
-  return { problems: [...problems, ...ofQuotas], notices };
+  return { problems: [...problems, ...ofQuotas], notices: [...openDashboard(settings, intent), ...notices] };
+}
+
+/** A NetworkPolicy cannot close the dashboard's port, so that a token has to. */
+function openDashboard(settings: KubernetesSettings, { wanted: { name, spec } }: Intent): string[] {
+  const version = rayVersionOf(spec, settings);
+  if (hasTokens(version)) return [];
+  const why = version === undefined ? "its Ray version is not known" : `it has Ray ${version}`;
+  return [
+    `Every pod of the cluster can reach Ray's dashboard of ${name} and change what it serves: ${why}, and KubeRay gives a token from ` +
+      "Ray 2.52 on. Use such an image, with the version in its tag or in `ray_version`.",
+  ];
 }
 
 async function problemsOf(settings: KubernetesSettings): Promise<Problem[]> {
