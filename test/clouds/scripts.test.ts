@@ -1,12 +1,14 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { awsHeadShell, awsShell } from "../../components/aws/shell";
-import { headScript, runDirectory, workerScript } from "../../components/cloud/boot";
+import { headScript, workerScript } from "../../components/cloud/boot";
 import { resourcesOf } from "../../components/instanceTypes";
+import { freePort } from "../provider/serve/rayForTests";
 import { cloudsPython } from "./aws/account";
+import { type BootOptions, boot, RAY_ENDED, run } from "./boot";
 
 const place = { region: "us-west-2", secretArn: "arn:aws:secretsmanager:us-west-2:123456789012:secret:versions" };
 const headPlace = {
@@ -57,10 +59,7 @@ const scripts: Array<[name: string, script: string]> = [
   ["worker in an image", worker(image)],
 ];
 
-/**
- * The start scripts of machines. They are run by a real bash to their end; what they call is there as scripts that write
- * down how they were called, and the run directory is elsewhere. What AWS, Docker and Ray make of that is not tested here.
- */
+/** The start scripts of machines, run to their end as {@link boot} does. */
 describe("the start scripts of machines on AWS", function () {
   this.timeout(30_000);
   let folder: string;
@@ -84,50 +83,17 @@ describe("the start scripts of machines on AWS", function () {
     });
   }
 
-  /** Runs a script with stand-ins for what it calls; `answers` are what those print, by their first words. */
-  const boot = async (script: string, answers: Record<string, string> = {}) => {
-    const bin = join(folder, "bin");
-    const own = join(folder, "run");
-    mkdirSync(bin);
-    const said = {
-      "aws secretsmanager": "token-of-ray\ntoken-of-requests",
-      "aws s3": '{"applications": []}',
-      "curl -fsS --retry 5 -X": "metadata-token",
-      "curl -fsS --retry 5 -H": "i-0a1b",
-      hostname: "10.0.0.7 172.17.0.1",
-      "docker run --rm --entrypoint": String(process.getuid?.() ?? 0),
-      ...answers,
-    };
-    const cases = Object.entries(said).map(([words, text]) => `  "${words}"*) printf '%s\\n' '${text}' ;;`);
-    const standIn = [
-      "#!/bin/bash",
-      `call="$(basename "$0") $*"`,
-      `printf '%s\\n' "$call" >>${folder}/calls`,
-      `[ "$(basename "$0")" = ray ] && env | grep -E '^(RAY|PYTHONPATH)' >${folder}/environment`,
-      // Whoever is waited for is there a moment later.
-      '[ "$(basename "$0")" = ray ] && /bin/sleep 1',
-      '[ "$(basename "$0")" = sleep ] && /bin/sleep 0.5',
-      'case "$call" in',
-      ...cases,
-      "esac",
-      "exit 0",
-    ].join("\n");
-    for (const name of ["aws", "curl", "docker", "ray", "shutdown", "install", "hostname", "sleep", "chown"]) {
-      writeFileSync(join(bin, name), standIn);
-      chmodSync(join(bin, name), 0o755);
-    }
-    const file = join(folder, "boot.sh");
-    writeFileSync(file, script.replaceAll(runDirectory, own));
-    const { code, stdout } = await run("/bin/bash", [file], { PATH: `${bin}:/usr/bin:/bin` });
-    const calls = readFileSync(join(folder, "calls"), "utf8").trim().split("\n");
-    const environment = existsSync(join(folder, "environment"))
-      ? readFileSync(join(folder, "environment"), "utf8")
-      : "";
-    return { code, stdout, calls, environment, own };
+  const answers = {
+    "aws secretsmanager": "token-of-ray\ntoken-of-requests",
+    "aws s3": '{"applications": []}',
+    "curl -fsS --retry 5 -X": "metadata-token",
+    "curl -fsS --retry 5 -H": "i-0a1b",
   };
+  const booted = (script: string, options: Partial<BootOptions> = {}) =>
+    boot(script, folder, { ...options, answers: { ...answers, ...options.answers } });
 
   it("have a head take its secret, announce itself, serve what the one before served, and end with Ray", async () => {
-    const { calls, environment, own } = await boot(head(undefined));
+    const { calls, environment, own } = await booted(head(undefined));
     const at = (text: string) => {
       const index = calls.findIndex((call) => call.includes(text));
       assert.notEqual(index, -1, `${text} among\n${calls.join("\n")}`);
@@ -153,13 +119,13 @@ describe("the start scripts of machines on AWS", function () {
   });
 
   it("have a first head serve nothing by itself", async () => {
-    const { calls } = await boot(head(undefined), { "aws s3": "" });
+    const { calls } = await booted(head(undefined), { answers: { "aws s3": "" } });
     assert.ok(!calls.some((call) => call.includes("-X PUT -H @")));
   });
 
   for (const [name, script] of scripts) {
     it(`keep tokens to files of their own, and out of every command: ${name}`, async () => {
-      const { calls, own } = await boot(script);
+      const { calls, own } = await booted(script);
       assert.ok(!calls.some((call) => /token-of-(ray|requests)/.test(call)), calls.join("\n"));
       for (const file of ["token", "query-token", "header"]) {
         assert.equal(statSync(join(own, file)).mode & 0o077, 0, file);
@@ -169,7 +135,7 @@ describe("the start scripts of machines on AWS", function () {
   }
 
   it("have a worker join by the head's name as what the autoscaler expects, and end with Ray", async () => {
-    const { calls, environment } = await boot(worker(undefined));
+    const { calls, environment } = await booted(worker(undefined));
     const start = calls.find((call) => call.startsWith("ray start")) ?? "";
     assert.match(
       start,
@@ -182,7 +148,7 @@ describe("the start scripts of machines on AWS", function () {
   });
 
   it("log in to a registry of ECR in its own region, and give a worker's image the GPUs", async () => {
-    const { calls } = await boot(worker(image));
+    const { calls } = await booted(worker(image));
     assert.ok(calls.includes("aws ecr get-login-password --region us-west-2"));
     const ran = calls.find((call) => call.startsWith("docker run --rm --name ray")) ?? "";
     assert.match(ran, /--network host --ipc host --gpus all/);
@@ -191,23 +157,27 @@ describe("the start scripts of machines on AWS", function () {
 
   it("ask for no GPU where there is none", () => assert.doesNotMatch(head(image), /--gpus/));
 
+  it("end a worker while its Ray still runs, once its head is gone, and not before", async () => {
+    const port = await freePort();
+    const watching = worker(undefined).replace(/\/dev\/tcp\/[^/]+\/\d+/, `/dev/tcp/127.0.0.1/${port}`);
+    const endedBeforeRay = async (name: string) => {
+      const own = join(folder, name);
+      mkdirSync(own);
+      const { calls } = await boot(watching, own, { answers, raySeconds: 5, sleepSeconds: 0.05 });
+      assert.ok(calls.filter((call) => call === "sleep 30").length > 10, calls.join("\n"));
+      return calls.indexOf("shutdown -h now") < calls.indexOf(RAY_ENDED);
+    };
+    const server = createServer((socket) => socket.destroy());
+    await new Promise<void>((listening) => server.listen(port, "127.0.0.1", listening));
+    assert.equal(await endedBeforeRay("head").finally(() => server.close()), false);
+    assert.equal(await endedBeforeRay("gone"), true);
+  });
+
   it("end a machine that cannot become a node", async () => {
     const broken = worker(undefined).replace("read_secret >secret", "false");
-    const { calls, code } = await boot(broken);
+    const { calls, code } = await booted(broken);
     assert.notEqual(code, 0);
     assert.ok(!calls.some((call) => call.startsWith("ray ")));
     assert.equal(calls.at(-1), "shutdown -h now");
   });
 });
-
-function run(
-  command: string,
-  args: readonly string[],
-  environment: NodeJS.ProcessEnv = process.env,
-): Promise<{ code: number; stdout: string }> {
-  return new Promise((done) => {
-    execFile(command, args, { env: environment }, (error, stdout, stderr) =>
-      done({ code: error === null ? 0 : Number(error.code ?? -1), stdout: stdout + stderr }),
-    );
-  });
-}

@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { type SpawnSyncReturns, spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { bootScripts } from "../../../components/gcp/cluster";
 import { spec } from "../../components/builders";
 import { settings } from "../../components/gcp/settingsForTests";
 import { cloudsPython } from "../aws/account";
+import { boot, RAY_ENDED } from "../boot";
 
 const compute = {
   head_node: { instance_type: "n2-standard-8" },
@@ -83,6 +84,62 @@ describe("the startup scripts of Google Cloud's machines", function () {
   const noToken = (calls: readonly string[]) => {
     for (const each of calls) assert.ok(!each.includes("ya29"), each);
   };
+
+  describe("run to their end", () => {
+    const answers = {
+      "curl*instance/service-accounts/default/token": '{"access_token":"ya29.secret","expires_in":3599}',
+      "curl*instance/name": "ray-sample-worker-1-compute",
+      "curl*instance/zone": "projects/123/zones/us-central1-a",
+      "curl*secretmanager": `{"payload": {"data": "${Buffer.from("token-of-ray").toString("base64")}"}}`,
+      "curl*storage.googleapis": '{"applications": []}',
+    };
+    const booted = (script: string) => boot(script, mkdtempSync(join(folder, "boot-")), { answers });
+    const untold = (calls: readonly string[]) => {
+      noToken(calls);
+      for (const each of calls) assert.ok(!each.includes("token-of-ray"), each);
+    };
+
+    it("have a head take its secret, serve what the one before served, and begin anew when Ray ends", async () => {
+      const { calls, environment, own } = await booted(scripts().head);
+      const at = (text: string) => {
+        const index = calls.findIndex((each) => each.includes(text));
+        assert.notEqual(index, -1, `${text} among\n${calls.join("\n")}`);
+        return index;
+      };
+      assert.ok(at("secretmanager") < at("ray start --head"));
+      assert.match(calls[at("-X PUT -H @")] ?? "", /http:\/\/127\.0\.0\.1:8265\/api\/serve\/applications\/$/);
+      assert.match(environment, /^RAY_CLOUD_INSTANCE_ID=ray-sample-worker-1-compute$/m);
+      assert.match(environment, /^RAY_NODE_TYPE_NAME=head$/m);
+      assert.match(environment, /^RAY_enable_autoscaler_v2=1$/m);
+      assert.match(environment, /^RAY_AUTH_MODE=token$/m);
+      assert.equal(readFileSync(join(own, "token"), "utf8").trim(), "token-of-ray");
+      assert.equal(statSync(join(own, "token")).mode & 0o077, 0);
+      assert.ok(at(RAY_ENDED) < at("reboot"));
+      untold(calls);
+    });
+
+    it("have a worker join by the head's name as what the autoscaler expects, and delete itself when Ray ends", async () => {
+      const { calls, environment } = await booted(scripts().worker("gpu"));
+      const start = calls.find((each) => each.startsWith("ray start")) ?? "";
+      assert.match(
+        start,
+        /--address=\S+-head-compute\.us-central1-a\.c\.my-project\.internal:6379 --num-cpus=4 --num-gpus=1/,
+      );
+      assert.ok(start.includes('--resources={"accelerator_type:L4":1}'), start);
+      assert.match(environment, /^RAY_NODE_TYPE_NAME=gpu$/m);
+      const deleted = calls.findIndex((each) => each.includes("-X DELETE"));
+      assert.ok(deleted > calls.indexOf(RAY_ENDED), calls.join("\n"));
+      untold(calls);
+    });
+
+    it("give a worker's image the GPUs", async () => {
+      const { calls } = await booted(scripts(image).worker("gpu"));
+      assert.ok(calls.includes(`docker pull --quiet ${image}`));
+      const ran = calls.find((each) => each.startsWith("docker run --rm --name ray")) ?? "";
+      assert.match(ran, /--network host --ipc host --gpus all .* ray start --block/);
+      untold(calls);
+    });
+  });
 
   it("read Ray's token from Secret Manager, waiting for the right to, with no token among the arguments", () => {
     const tries = join(folder, "tries");
