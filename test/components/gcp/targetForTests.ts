@@ -4,9 +4,9 @@ import type { Placement } from "../../../components/placement";
 import type { RolloutRecord } from "../../../components/record";
 import { type Addresses, Service } from "../../../components/service";
 import type { TargetSettings } from "../../../components/target";
-import { madeByGcp } from "../../fake/cloud/gcpRules";
+import { gcpRefusal, madeByGcp } from "../../fake/cloud/gcpRules";
 import { placing, version } from "../builders";
-import { assertAccepted, type Registered, registering } from "../mockedEngine";
+import { assertAccepted, type Registered, registering, resolved } from "../mockedEngine";
 import { settings } from "./settingsForTests";
 
 /** A service on Google Cloud as the program declares it, against Pulumi's mocks. */
@@ -63,12 +63,27 @@ export async function declared(
   );
   assertAccepted(resources);
   assertGoogleTakesNames(resources);
+  assertSound(resources, (await resolved(result.queryAuthToken!)).value);
   return { resources, result };
 }
 
 /** The first deploy, which many tests look at. */
 let deployed: ReturnType<typeof declared> | undefined;
 export const firstDeploy = () => (deployed ??= declared(first));
+
+/** What holds in every state of a service: Google's API takes it, no port is open to all, no token is plain. */
+function assertSound(resources: readonly Registered[], queryAuthToken: string): void {
+  const tokens = [queryAuthToken, ...ofType(resources, "SecretVersion").map(({ inputs }) => String(inputs.secretData))];
+  assert.ok(tokens.length >= 2);
+  for (const { type, name, inputs, secrets } of resources) {
+    if (isGcp({ type })) assert.equal(gcpRefusal({ type, name, inputs }), undefined, name);
+    assert.ok(![inputs.sourceRanges].flat().some((range) => /\/0$/.test(String(range))), name);
+    const plain = JSON.stringify(Object.entries(inputs).filter(([key]) => !secrets.includes(key)));
+    for (const token of tokens) assert.ok(!plain.includes(token), name);
+    const script = String(inputs.metadataStartupScript ?? "");
+    for (const [, least] of script.matchAll(/"min_workers": (\d+)/g)) assert.equal(least, "0", name);
+  }
+}
 
 /** Names and labels as Compute Engine and IAM take them. */
 function assertGoogleTakesNames(resources: readonly Registered[]): void {
@@ -82,6 +97,6 @@ function assertGoogleTakesNames(resources: readonly Registered[]): void {
   }
 }
 
-export const isGcp = ({ type }: Registered) => type.startsWith("gcp:");
+export const isGcp = ({ type }: Pick<Registered, "type">) => type.startsWith("gcp:");
 export const ofType = (resources: readonly Registered[], type: string) =>
   resources.filter((each) => each.type.endsWith(`:${type}`));
