@@ -23,12 +23,14 @@ const machines = {
   compute_config: {
     head_node: { instance_type: "m5.large" },
     worker_nodes: [
-      { name: "gpu", instance_type: "g5.xlarge", resources: { CPU: 1, GPU: 1 }, min_nodes: 0, max_nodes: 2 },
+      { name: "gpu", instance_type: "g5.xlarge", resources: { CPU: 1, GPU: 1 }, min_nodes: 0, max_nodes: 3 },
     ],
   },
 };
 const v1 = version("v1", machines);
 const v2 = version("v2", machines);
+/** Workers, each a raylet on this host, which may have two processors only. */
+const NEEDED = 2;
 /** Of an idle worker; Ray looks every few seconds. */
 const IDLE_SECONDS = 3;
 
@@ -40,7 +42,7 @@ const CLIENT = ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six.
 
 /**
  * The target aws against moto, which has AWS's API and nothing behind it: that the API takes what the program declares,
- * Ray's own autoscaler with the config of the head's start script, and the reaper. A local raylet stands for the machine
+ * Ray's own autoscaler with the config of the head's start script, and the reaper. A local raylet stands for each machine
  * that moto cannot boot. Rights are not checked: moto lets everybody do everything. The tests build on each other.
  */
 describe("the target aws against moto", function () {
@@ -123,15 +125,20 @@ describe("the target aws against moto", function () {
     await until("an answer of Ray's head", () => listening(ray.port));
     const task = ray.run("-c", TASK.replace("ADDRESS", JSON.stringify(ray.address)));
     const ending = ended(task);
-    const launched = await until("a machine for the task", async () => {
+    const launched = await until("a machine for each actor", async () => {
       if (task.exitCode !== null) throw new Error((await ending).said);
-      return alive(await workers())[0];
+      const machines = alive(await workers());
+      return machines.length < NEEDED ? undefined : machines;
     });
-    assert.equal(launched.type, "g5.xlarge");
-    ray.startWorker(launched);
+    assert.deepEqual(
+      launched.map(({ type }) => type),
+      Array(NEEDED).fill("g5.xlarge"),
+    );
+    for (const machine of launched) ray.startWorker(machine);
     const end = await ending;
     assert.equal(end.code, 0, end.said);
-    assert.equal((await workers()).length, 1);
+    assert.match(end.said, new RegExp(`used ${NEEDED} nodes`));
+    assert.equal((await workers()).length, NEEDED, "and no machine more, though the group may have one");
     await until("no worker", async () => (alive(await workers()).length === 0 ? true : undefined));
     const calls = new Set(account.calls.slice(before).filter((call) => call.startsWith("ec2 ")));
     calls.delete("ec2 TerminateInstances");
@@ -208,24 +215,28 @@ describe("the target aws against moto", function () {
       port,
       run: (...args: string[]) => start({}, args),
       /** It says who it is by its environment, as its start script has it. */
-      startWorker: ({ id }: MotoInstance) =>
-        start({ RAY_CLOUD_INSTANCE_ID: id, RAY_NODE_TYPE_NAME: "gpu" }, [
-          ...[join(root, "test", "clouds", "aws", "python", "loopback_worker.py"), address, join(folder, "r")],
-        ]),
+      startWorker: ({ id }: MotoInstance) => {
+        const program = join(root, "test", "clouds", "aws", "python", "loopback_worker.py");
+        // In one folder two that start at the same time take the same socket.
+        const own = join(folder, id.slice(-6));
+        return start({ RAY_CLOUD_INSTANCE_ID: id, RAY_NODE_TYPE_NAME: "gpu" }, [program, address, own]);
+      },
     };
   };
 });
 
-/** Takes a GPU for a moment. */
+/** Holds a GPU by each of some actors at the same time, which no machine of the group has more than one of. */
 const TASK = `
 import ray
 ray.init(ADDRESS, log_to_driver=False)
 
 @ray.remote(num_gpus=1)
-def use():
-    return "used"
+class Use:
+    def node(self):
+        return ray.get_runtime_context().get_node_id()
 
-print(ray.get(use.remote(), timeout=240))
+actors = [Use.remote() for _ in range(${NEEDED})]
+print("used", len(set(ray.get([actor.node.remote() for actor in actors], timeout=240))), "nodes")
 `;
 
 function listening(port: number): Promise<true | undefined> {

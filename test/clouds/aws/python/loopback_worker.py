@@ -3,6 +3,7 @@
 `ray start` would listen on the host's other addresses: it takes nodes on the loopback for a mistake.
 """
 
+import os
 import signal
 import sys
 
@@ -15,7 +16,7 @@ params = RayParams(
     gcs_address=gcs_address,
     redis_address=gcs_address,
     temp_dir=temp_dir,
-    runtime_env_dir_name="runtime_resources-worker",
+    runtime_env_dir_name=f"runtime_resources-{os.getpid()}",
     min_worker_port=0,
     max_worker_port=0,
     dashboard_port=None,

@@ -1,4 +1,7 @@
-"""moto's server on 127.0.0.1, until standard input ends: prints its port, then each call as `SERVICE ACTION`."""
+"""moto's server on 127.0.0.1, until standard input ends: prints its port, then each call as `SERVICE ACTION`.
+
+moto launches MinCount machines. EC2 launches as many of MaxCount as there are, and so does this: all.
+"""
 
 import logging
 import sys
@@ -8,6 +11,7 @@ from moto.server import ThreadedMotoServer
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 call_action = BaseResponse.call_action
+get_param = BaseResponse._get_param
 
 
 def told(self):
@@ -15,7 +19,12 @@ def told(self):
     return call_action(self)
 
 
+def most(self, name, if_none=None):
+    return get_param(self, "MaxCount" if name == "MinCount" else name, if_none)
+
+
 BaseResponse.call_action = told
+BaseResponse._get_param = most
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
