@@ -16,6 +16,12 @@ export interface MotoInstance {
   tags: Record<string, string>;
 }
 
+export interface Given {
+  network: { vpcId: string; subnetIds: string[]; ami: string };
+  certificateArn: string;
+  policyArn: string;
+}
+
 interface Rule {
   Priority: string;
   Actions: Array<{ ForwardConfig?: { TargetGroups: Array<{ TargetGroupArn: string; Weight: number }> } }>;
@@ -72,8 +78,9 @@ export class MotoAccount {
     };
   }
 
-  network(): Promise<{ vpcId: string; subnetIds: string[]; ami: string }> {
-    return this.run("network");
+  /** What a user has in it before a service is there. */
+  given(): Promise<Given> {
+    return this.run("given");
   }
 
   /** Makes what a program declares, and changes what it declared before. Throws with the API's own words. */

@@ -17,7 +17,7 @@ import { madeByAws } from "../../fake/cloud/awsRules";
 import { endMarked, markedBy } from "../../marked";
 import { freePort } from "../../provider/serve/rayForTests";
 import { root } from "../../setup/support";
-import { cloudsPython, MotoAccount, type MotoInstance } from "./account";
+import { cloudsPython, type Given, MotoAccount, type MotoInstance } from "./account";
 
 const machines = {
   compute_config: {
@@ -49,7 +49,7 @@ describe("the target aws against moto", function () {
   this.timeout(600_000);
   this.bail(true);
   let account: MotoAccount;
-  let network: { vpcId: string; subnetIds: string[]; ami: string };
+  let given: Given;
   let folder: string;
   let first: Registered[];
   const started: ChildProcess[] = [];
@@ -62,7 +62,7 @@ describe("the target aws against moto", function () {
       own[name] = process.env[name];
       process.env[name] = value;
     }
-    network = await account.network();
+    given = await account.given();
   });
   after(async () => {
     await endMarked(folder, started);
@@ -82,9 +82,17 @@ describe("the target aws against moto", function () {
       idleTimeoutSeconds: IDLE_SECONDS,
       secret: false,
     };
+    const { network, certificateArn, policyArn } = given;
+    // All that can be declared.
+    const all = settings({
+      ...network,
+      loadBalancer: { certificateArn, hostname: "models.example.com" },
+      workerPolicyArns: [policyArn],
+      permissionsBoundary: policyArn,
+    });
     const { resources } = await registering(
       { learned: madeByAws },
-      () => new Service("sample-service", { target: awsTarget(times, settings(network)), placement }),
+      () => new Service("sample-service", { target: awsTarget(times, all), placement }),
     );
     return resources;
   };
@@ -93,6 +101,8 @@ describe("the target aws against moto", function () {
 
   it("takes everything of a first deploy, and the head comes with the tags that Ray looks for", async () => {
     first = await declared(placing({}, v1, undefined));
+    assert.equal(named(first, "listener").inputs.protocol, "HTTPS");
+    assert.ok(first.some(({ type }) => type === "aws:iam/rolePolicyAttachment:RolePolicyAttachment"));
     await account.apply(first);
     const [head, ...others] = await account.instances();
     assert.deepEqual([head?.type, others], ["m5.large", []]);
@@ -159,7 +169,7 @@ describe("the target aws against moto", function () {
     // The head goes before: it could launch again, and so could its group.
     await account.endGroup(String(named(first, "head-v1").inputs.name));
     const tags = { "ray-cluster-name": clusterName, "ray-node-type": "worker" };
-    await account.launch({ image: network.ami, type: "g5.xlarge", count: 2, tags });
+    await account.launch({ image: given.network.ami, type: "g5.xlarge", count: 2, tags });
     assert.equal(await countWorkerInstances(place), 2);
     const context = { urn: "", name: "reaper-v1", signal: new AbortController().signal, progress() {}, warn() {} };
     await reaper.delete(clusterName, { ...place, timeoutSeconds: 60 }, context);

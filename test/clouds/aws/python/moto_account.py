@@ -1,6 +1,6 @@
 """What a program declares with @pulumi/aws, as calls of AWS's API: `python moto_account.py COMMAND ENDPOINT`.
 
-network    prints the ids of a VPC, two subnets and an image, as JSON
+given      prints as JSON what a user has: the ids of a VPC, two subnets and an image; the ARNs of a certificate and of a policy
 apply      reads {known, resources: [{type, name, inputs, outputs}]} from standard input, makes or changes each, and prints
            {known, rules}: what stands for the outputs that were made up, by their texts, and the listener's rules
 end_group  reads {name} of an auto scaling group, and ends it with its machines
@@ -69,11 +69,16 @@ class Account:
         return {"id": made["LaunchTemplate"]["LaunchTemplateId"]}
 
     def role(self, it):
-        made = self.iam.create_role(RoleName=it["name"], AssumeRolePolicyDocument=it["assumeRolePolicy"])
+        bounded = {"PermissionsBoundary": it["permissionsBoundary"]} if "permissionsBoundary" in it else {}
+        made = self.iam.create_role(RoleName=it["name"], AssumeRolePolicyDocument=it["assumeRolePolicy"], **bounded)
         return {"arn": made["Role"]["Arn"]}
 
     def role_policy(self, it):
         self.iam.put_role_policy(RoleName=it["role"], PolicyName=it["name"], PolicyDocument=it["policy"])
+        return {}
+
+    def role_policy_attachment(self, it):
+        self.iam.attach_role_policy(RoleName=it["role"], PolicyArn=it["policyArn"])
         return {}
 
     def instance_profile(self, it):
@@ -99,10 +104,12 @@ class Account:
         return {"arn": made["LoadBalancerArn"], "dnsName": made["DNSName"]}
 
     def listener(self, it):
+        encryption = {"Certificates": [{"CertificateArn": it["certificateArn"]}], "SslPolicy": it["sslPolicy"]}
         made = self.elb.create_listener(
             LoadBalancerArn=it["loadBalancerArn"],
             Port=it["port"],
             Protocol=it["protocol"],
+            **encryption,
             DefaultActions=[action(each) for each in it["defaultActions"]],
         )["Listeners"][0]
         return {"arn": made["ListenerArn"]}
@@ -216,6 +223,7 @@ KINDS = {
     "aws:ec2/launchTemplate:LaunchTemplate": Account.launch_template,
     "aws:iam/role:Role": Account.role,
     "aws:iam/rolePolicy:RolePolicy": Account.role_policy,
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": Account.role_policy_attachment,
     "aws:iam/instanceProfile:InstanceProfile": Account.instance_profile,
     "aws:lb/loadBalancer:LoadBalancer": Account.load_balancer,
     "aws:lb/listener:Listener": Account.listener,
@@ -320,11 +328,16 @@ def instances(account):
 
 def main(command, endpoint):
     account = Account(endpoint)
-    if command == "network":
+    if command == "given":
         subnets = account.ec2.describe_subnets()["Subnets"][:2]
         image = account.ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
         ids = [each["SubnetId"] for each in subnets]
-        return {"vpcId": subnets[0]["VpcId"], "subnetIds": ids, "ami": image}
+        certificate = account.client("acm").request_certificate(DomainName="models.example.com")["CertificateArn"]
+        reading = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::models/*"}
+        document = json.dumps({"Version": "2012-10-17", "Statement": [reading]})
+        policy = account.iam.create_policy(PolicyName="models", PolicyDocument=document)["Policy"]["Arn"]
+        network = {"vpcId": subnets[0]["VpcId"], "subnetIds": ids, "ami": image}
+        return {"network": network, "certificateArn": certificate, "policyArn": policy}
     if command == "apply":
         given = json.load(sys.stdin)
         return apply(account, given["known"], given["resources"])
