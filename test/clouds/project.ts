@@ -1,8 +1,8 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
 import { root } from "../setup/support";
-import { UserProject } from "../userProject";
+import { type Ran, UserProject } from "../userProject";
 
 /** A user's folder with a service for a cloud; the engine finds the fakes of Pulumi's plugins. */
 export class CloudProject extends UserProject {
@@ -17,6 +17,16 @@ export class CloudProject extends UserProject {
       { target, [target]: settings, startupTimeoutSeconds: 60, ...config },
       { ...cloud, PATH: `${join(root, "test", "fake", "bin")}:${process.env.PATH}` },
     );
+  }
+
+  /** What a plain preview says of a first deploy; the stack is there then, and nothing in it. */
+  async plannedFirst(version: string): Promise<Ran> {
+    this.configure({ service: parse(readFileSync(this.serviceFile(version), "utf8")) });
+    await this.pulumi("stack", "init");
+    const preview = await this.pulumi("preview");
+    await this.pulumi("stack", "rm", "--yes", "--preserve-config");
+    this.configure({ service: undefined });
+    return preview;
   }
 
   /** The stack's own, secrets too. */

@@ -52,6 +52,13 @@ describe("a service on AWS", function () {
   const told = ({ operation, name }: Operation) => `${operation} ${name}`;
   const clusters = () => cloud.objects.ofType("aws:autoscaling/group:Group").map(({ name }) => name);
 
+  it("can be planned before there is anything, and nothing is made of that", async () => {
+    const { code, stdout, stderr } = await project.plannedFirst("v1");
+    assert.equal(code, 0, stdout + stderr);
+    assert.match(stdout, /LaunchTemplate +workers-v1-gpu +create/);
+    assert.deepEqual(cloud.objects.operations(), []);
+  });
+
   it("gets a head, templates for workers and a load balancer, and answers those who have the token", async () => {
     const { outcome, url } = await deploy({ folder: project.folder, file: project.serviceFile("v1") });
     assert.equal(outcome, "deployed");

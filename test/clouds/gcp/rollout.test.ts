@@ -67,6 +67,13 @@ describe("a service on Google Cloud", function () {
     );
   };
 
+  it("can be planned before there is anything, and nothing is made of that", async () => {
+    const { code, stdout, stderr } = await project.plannedFirst("v1");
+    assert.equal(code, 0, stdout + stderr);
+    assert.match(stdout, /InstanceTemplate +template-v1-gpu +create/);
+    assert.deepEqual(cloud.objects.operations(), []);
+  });
+
   it("gets a head, templates for workers and a load balancer, and answers those who have the token", async () => {
     const { outcome, url } = await deploy({ folder: project.folder, file: project.serviceFile("v1", { replicas }) });
     assert.equal(outcome, "deployed");
