@@ -28,6 +28,9 @@ function changed(file: string, changes: Record<string, unknown>): string {
   return file;
 }
 
+/** The API server takes its time to forget a definition, on a busy host above all. */
+const LOSS_SECONDS = 120;
+
 describe("a service on a Kubernetes that lacks something", function () {
   this.timeout(BUILD_MS);
   let bed: Bed;
@@ -61,8 +64,8 @@ describe("a service on a Kubernetes that lacks something", function () {
     }
     const gone = async (path: string, name: string) =>
       !JSON.stringify(await bed.api.get(path)).includes(`"${name}"`) || undefined;
-    await until("the loss", 30, () => gone("/apis/ray.io/v1", "rayservices"));
-    await until("the loss", 30, () => gone("/apis/gateway.networking.k8s.io/v1", "httproutes"));
+    await until("the loss", LOSS_SECONDS, () => gone("/apis/ray.io/v1", "rayservices"));
+    await until("the loss", LOSS_SECONDS, () => gone("/apis/gateway.networking.k8s.io/v1", "httproutes"));
     const said = await deployed({ gateway: { name: "none" } });
     assert.match(said, /no rayservices of KubeRay \(ray\.io\/v1\); install its operator, 1\.5 or newer, with its CRDs/);
     assert.match(said, /no httproutes of Gateway API .*; install its CRDs/);
@@ -71,7 +74,7 @@ describe("a service on a Kubernetes that lacks something", function () {
     for (const { metadata } of items) {
       if (metadata.name.endsWith(group)) await bed.api.delete(`${definitions}/${metadata.name}`);
     }
-    await until("the loss", 30, async () => {
+    await until("the loss", LOSS_SECONDS, async () => {
       return !JSON.stringify(await bed.api.get("/apis")).includes(group) || undefined;
     });
     assert.match(
