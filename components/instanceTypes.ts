@@ -55,7 +55,7 @@ const oneGpuSizes: Row[] = [
 const g5Sizes: Row[] = [...oneGpuSizes, ["12xlarge", 48, 192, 4], ["24xlarge", 96, 384, 4], ["48xlarge", 192, 768, 8]];
 
 /**
- * Instance types by name. AWS: EC2's own answer to DescribeInstanceTypes, as moto 5.2.5 (PyPI, 2026) keeps it; p3, which that has
+ * Instance types by name. AWS: EC2's own answer to DescribeInstanceTypes, as moto 5.2.5 (PyPI, 2026-10-27) keeps it; p3, which that has
  * not, from https://aws.amazon.com/ec2/instance-types/. Google Cloud: https://cloud.google.com/compute/docs/machine-resource,
  * read in 2026. One that is missing here needs `resources` in the spec.
  */

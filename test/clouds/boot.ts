@@ -1,6 +1,6 @@
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { runDirectory } from "../../components/cloud/boot";
 
 /** What start scripts call that a test's host has not, or must not do. */
@@ -15,7 +15,7 @@ export interface Booted {
   calls: string[];
   /** Of Ray. */
   environment: string;
-  /** In place of the run directory. */
+  /** What the run directory holds in the end. */
   own: string;
 }
 
@@ -28,9 +28,15 @@ export interface BootOptions {
   sleepSeconds?: number;
 }
 
+/** A container of the test's own: processes, mounts and a root that is nobody outside. */
+const CONTAINER = ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"];
+/** Some hosts let nobody make one. */
+const contained = spawnSync("unshare", [...CONTAINER, "true"]).status === 0;
+
 /**
- * Runs a machine's start script to its end with a real bash. What it calls is there as scripts that write down how they
- * were called, and the run directory is elsewhere: what a cloud, Docker and Ray make of that is not proven.
+ * Runs a machine's start script to its end with a real bash, in a container where the host lets make one and with another
+ * run directory where not. What it calls is there as scripts that write down how they were called: what a cloud, Docker and
+ * Ray make of that is not proven.
  */
 export async function boot(script: string, folder: string, options: BootOptions): Promise<Booted> {
   const { answers, raySeconds = 1, sleepSeconds = 0.5 } = options;
@@ -57,6 +63,8 @@ export async function boot(script: string, folder: string, options: BootOptions)
     `  /bin/sleep ${raySeconds}`,
     `  echo ${RAY_ENDED} >>${folder}/calls`,
     "fi",
+    // As the real one: whoever writes to it must not find it gone.
+    'case "$*" in *--password-stdin*) cat >/dev/null ;; esac',
     `[ "$(basename "$0")" = sleep ] && /bin/sleep ${sleepSeconds}`,
     'case "$call" in',
     ...Object.entries(said).map(([words, text]) => `  ${pattern(words)}) printf '%s\\n' '${text}' ;;`),
@@ -68,11 +76,15 @@ export async function boot(script: string, folder: string, options: BootOptions)
     chmodSync(join(bin, name), 0o755);
   }
   const file = join(folder, "boot.sh");
-  writeFileSync(file, script.replaceAll(runDirectory, own));
-  const { code } = await run("/bin/bash", [file], { PATH: `${bin}:/usr/bin:/bin` });
+  mkdirSync(own, { mode: 0o700 });
+  writeFileSync(file, contained ? script : script.replaceAll(runDirectory, own));
+  const mounts = `mount -t tmpfs none ${dirname(runDirectory)} && mkdir ${runDirectory} && mount --bind ${own} ${runDirectory}`;
+  const inside = [...CONTAINER, "/bin/bash", "-c", `${mounts} && PATH=${bin}:$PATH /bin/bash ${file}`];
+  const environment = { PATH: contained ? "/usr/bin:/bin:/usr/sbin:/sbin" : `${bin}:/usr/bin:/bin` };
+  const { code } = await (contained ? run("unshare", inside, environment) : run("/bin/bash", [file], environment));
   const calls = readFileSync(join(folder, "calls"), "utf8").trim().split("\n");
-  const environment = existsSync(join(folder, "environment")) ? readFileSync(join(folder, "environment"), "utf8") : "";
-  return { code, calls, environment, own };
+  const ofRay = existsSync(join(folder, "environment")) ? readFileSync(join(folder, "environment"), "utf8") : "";
+  return { code, calls, environment: ofRay, own };
 }
 
 export function run(

@@ -134,7 +134,7 @@ describe("the startup scripts of Google Cloud's machines", function () {
 
     it("give a worker's image the GPUs", async () => {
       const { calls } = await booted(scripts(image).worker("gpu"));
-      assert.ok(calls.includes(`docker pull --quiet ${image}`));
+      assert.ok(calls.includes(`docker pull --quiet ${image}`), calls.join("\n"));
       const ran = calls.find((each) => each.startsWith("docker run --rm --name ray")) ?? "";
       assert.match(ran, /--network host --ipc host --gpus all .* ray start --block/);
       untold(calls);
