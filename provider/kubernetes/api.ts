@@ -104,7 +104,7 @@ export async function ask(server: ApiServer, path: string, options: ApiRequest =
   }
   if (answer.status === 401 && isStatus(answer.text)) {
     loaded.delete(keyOf(server));
-    known.agent?.destroy();
+    retire(known.agent);
     throw new ApiServerRefused(
       `the API server ${cluster.server} does not accept the credentials of ${nameOf(server)} (401). Are they expired? ` +
         "Log in again, or give another kubeconfig in `rayshift:kubernetes`.",
@@ -198,10 +198,15 @@ function keepConnections(known: Loaded, request: RequestOptions): void {
     before === undefined ||
     ![ca, cert, key].every((each, index) => same(each, [before.ca, before.cert, before.key][index]))
   ) {
-    known.agent?.destroy();
+    retire(known.agent);
     known.agent = new Agent({ ...request.agent.options, keepAlive: true });
   }
   request.agent = known.agent ?? request.agent;
+}
+
+/** Lets go of the connections that nobody uses: of the others somebody waits for an answer. */
+function retire(agent: Agent | undefined): void {
+  for (const sockets of Object.values(agent?.freeSockets ?? {})) for (const socket of sockets ?? []) socket.destroy();
 }
 
 const same = (a: unknown, b: unknown) => String(a) === String(b);
@@ -212,7 +217,7 @@ async function configOf(server: ApiServer): Promise<Loaded> {
   const modified = kubeconfig === undefined ? undefined : modifiedAt(kubeconfig);
   const known = loaded.get(key);
   if (known !== undefined && known.modified === modified) return known;
-  known?.agent?.destroy();
+  retire(known?.agent);
   const { KubeConfig } = await client();
   const config = new KubeConfig();
   try {

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parse, stringify } from "yaml";
+import { ask } from "../../provider/kubernetes/api";
 import {
   deploy,
   InvalidInput,
@@ -81,6 +83,17 @@ describe("a service on a Kubernetes that lacks something", function () {
       await deployed({ gateway: { name: "none" } }),
       /no Envoy Gateway \(gateway\.envoyproxy\.io\/v1alpha1\)/,
     );
+  });
+
+  it("gets the answers to what it asked before its kubeconfig is written anew", async () => {
+    const kubeconfig = join(projects[0]!.folder, "renewed");
+    const renew = () => writeFileSync(kubeconfig, readFileSync(bed.kubeconfig), { mode: 0o600 });
+    renew();
+    const underway = ask({ kubeconfig }, "/api/v1/namespaces?watch=1&timeoutSeconds=3");
+    await sleep(1000);
+    renew();
+    assert.equal((await ask({ kubeconfig }, "/version")).status, 200);
+    assert.equal((await underway).status, 200);
   });
 
   it("is told that its credentials are refused, or that nothing answers", async () => {
