@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { OperationContext, ResourceType } from "../resource";
 import { type CloudDashboard, DashboardUnreachable, runsAnything } from "../serve/dashboard";
 import { type MarkerAddress, untilDrained } from "../serve/guards";
 import { clusterNodes } from "../serve/nodes";
+import { untilRight } from "../serve/untilRight";
 import { checkSeconds } from "../serve/weights";
 import { NoMarker, readMarkerWeights } from "./marker";
 
@@ -58,23 +58,22 @@ const comparable = ({ timeoutSeconds: _, ...rest }: ClusterInputs): object => JS
 
 async function headAnswers(inputs: ClusterInputs, context: OperationContext): Promise<void> {
   const { timeoutSeconds, seeHead } = inputs;
-  const end = Date.now() + timeoutSeconds * 1000;
-  for (let shown = ""; ; await sleep(POLL_MS, undefined, { signal: context.signal })) {
-    try {
-      await clusterNodes(inputs, context.signal);
-      return;
-    } catch (error) {
-      if (!(error instanceof DashboardUnreachable)) throw error;
-      if (Date.now() >= end) {
-        throw new Error(
-          `${context.name}: its head does not answer within ${timeoutSeconds} s: ${error.message}. Does this machine reach ` +
-            `the head's network? What the head says: ${seeHead}`,
-        );
+  await untilRight(
+    { timeoutSeconds, pollMs: POLL_MS },
+    context,
+    async () => {
+      try {
+        await clusterNodes(inputs, context.signal);
+        return undefined;
+      } catch (error) {
+        if (!(error instanceof DashboardUnreachable)) throw error;
+        return error.message;
       }
-      if (error.message !== shown) context.progress(error.message);
-      shown = error.message;
-    }
-  }
+    },
+    (problem) =>
+      `${context.name}: its head does not answer within ${timeoutSeconds} s: ${problem}. Does this machine reach ` +
+      `the head's network? What the head says: ${seeHead}`,
+  );
 }
 
 /** A cluster that still gets requests is not ended; one that got some lately gives them time. */
