@@ -13,7 +13,7 @@ import { settings } from "../components/kubernetes/settingsForTests";
 import { expected, type Outcome, type RoutingState, type Row, table, token } from "../routing/requests";
 import { ApiError, type KubernetesObject } from "./bed/api";
 import { type Bed, BUILD_MS, startBed } from "./bed/bed";
-import { GATEWAY_CLASS } from "./bed/gateway";
+import { ENVOY_PORT, GATEWAY_CLASS } from "./bed/gateway";
 import { rayService } from "./bed/objects";
 import { until } from "./bed/until";
 
@@ -36,7 +36,7 @@ describe("a real Envoy with the route of the target kubernetes sends", function 
     bed = await startBed("gateway");
     await bed.addNode({ name: "gpu-0", cpus: 16, gpus: 2 });
     namespace = await bed.namespace();
-    url = `http://127.0.0.1:${await bed.open(10080)}`;
+    url = `http://127.0.0.1:${await bed.open(ENVOY_PORT)}`;
     for (const version of ["v1", "v2"]) {
       const path = `/apis/ray.io/v1/namespaces/${namespace}/rayservices/models-${version}`;
       await bed.api.apply(path, rayService(`models-${version}`, 1, { VERSION: version }));

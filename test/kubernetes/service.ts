@@ -5,7 +5,7 @@ import { type Manifest, Objects } from "../fake/kubernetes/objects";
 import { root } from "../setup/support";
 import type { KubernetesObject } from "./bed/api";
 import { type Bed, startBed } from "./bed/bed";
-import { GATEWAY_CLASS, GATEWAY_NAMESPACE } from "./bed/gateway";
+import { ENVOY_PORT, GATEWAY_CLASS, GATEWAY_NAMESPACE } from "./bed/gateway";
 import { KubernetesProject } from "./project";
 import { Traffic } from "./traffic";
 
@@ -23,8 +23,7 @@ export interface ServiceOptions {
   withEffects?: boolean;
 }
 
-/** Envoy's own port for a listener on 80, and that of its admin interface, both in the bed's network. */
-const ENVOY_PORT = 10080;
+/** That of Envoy's admin interface, in the bed's network. */
 const ENVOY_ADMIN_PORT = 29000;
 
 /**

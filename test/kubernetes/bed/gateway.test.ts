@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readlinkSync } from "node:fs";
 import type { KubernetesObject } from "./api";
 import { type Bed, BUILD_MS, startBed } from "./bed";
-import { GATEWAY_CLASS } from "./gateway";
+import { ENVOY_PORT, GATEWAY_CLASS } from "./gateway";
 import { inNamespace } from "./left";
 import { httpRoute, rayService } from "./objects";
 import { until } from "./until";
@@ -21,7 +21,7 @@ describe("Kubernetes test bed: Envoy Gateway", function () {
     bed = await startBed("gateway");
     await bed.addNode({ name: "gpu-0", cpus: 16, gpus: 4 });
     namespace = await bed.namespace();
-    port = await bed.open(10080);
+    port = await bed.open(ENVOY_PORT);
   });
   after(() => bed?.stop());
 

@@ -8,6 +8,8 @@ import { until } from "./until";
 
 /** Where Envoy Gateway and the proxies that it makes live. */
 export const GATEWAY_NAMESPACE = "envoy-gateway-system";
+/** Envoy's own port for a listener on 80, in the bed's network. */
+export const ENVOY_PORT = 10080;
 /** The class that its gateways have. */
 export const GATEWAY_CLASS = "envoy";
 
