@@ -10,6 +10,8 @@ const DASHBOARD_PORT = 8265;
 const SERVE_PORT = 8000;
 const ROUND_MS = 100;
 const RETRY_MS = 500;
+/** For which Serve's proxy stays on a worker without replicas, at least; Ray's own is 30 s. */
+const PROXY_DRAIN_MS = 2000;
 
 /** What a head pod would run. */
 interface Head {
@@ -99,7 +101,8 @@ class FakeRay {
       const cluster = this.clusterOf(pod);
       if (cluster === undefined) continue;
       const head = this.headOf(pod, cluster);
-      head.nodes.observe(groupsOf(cluster), pods.filter(isWorkerOf(cluster)), Date.now());
+      const passing = new Set(this.responses.values());
+      head.nodes.observe(groupsOf(cluster), pods.filter(isWorkerOf(cluster)), Date.now(), passing);
       head.serve.details();
       await this.scale(cluster, head.nodes);
       for (const worker of pods.filter(isWorkerOf(cluster))) await this.probe(worker, head.nodes);
@@ -129,7 +132,7 @@ class FakeRay {
     const uid = String(pod.metadata.uid);
     let head = this.heads.get(uid);
     if (head === undefined) {
-      const nodes = new PodNodes(pod, headResources(cluster), idleMs(cluster), Date.now());
+      const nodes = new PodNodes(pod, headResources(cluster), PROXY_DRAIN_MS + idleMs(cluster), Date.now());
       head = { nodes, serve: new FakeServe({ nodes }) };
       this.heads.set(uid, head);
     }
@@ -186,8 +189,11 @@ class FakeRay {
     const head = cluster && [...this.pods.objects.values()].find((each) => isRunningHead(each) && isOf(cluster)(each));
     if (pod === undefined || cluster === undefined || head === undefined) return void response.destroy();
     this.responses.set(response, String(pod.metadata.uid));
-    await answerUser(this.headOf(head, cluster).serve, request, response);
-    this.responses.delete(response);
+    try {
+      await answerUser(this.headOf(head, cluster).serve, request, response);
+    } finally {
+      this.responses.delete(response);
+    }
   }
 
   /** What a pod that has ended had under way is cut off. */

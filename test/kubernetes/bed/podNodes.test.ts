@@ -70,6 +70,14 @@ describe("Kubernetes test bed: nodes of a Ray cluster in pods", () => {
     assert.deepEqual(wish([group({ replicas: 1 })], [pod("a")], IDLE_MS + 1)?.workersToDelete, [], "it is gone");
   });
 
+  it("keeps a worker through which a request goes, until it was idle after that", () => {
+    const groups = [group({ replicas: 1 })];
+    wish(groups, [pod("a")], 0);
+    nodes.observe(groups, [pod("a")], 2 * IDLE_MS, new Set(["uid of a"]));
+    assert.deepEqual(wish(groups, [pod("a")], 3 * IDLE_MS - 1)?.workersToDelete, []);
+    assert.deepEqual(wish(groups, [pod("a")], 3 * IDLE_MS)?.workersToDelete, ["a"]);
+  });
+
   it("keeps what the group has at least", () => {
     const least = group({ replicas: 1, minReplicas: 1 });
     assert.deepEqual(wish([least], [pod("a")], 10 * IDLE_MS), { group: "gpu", replicas: 1, workersToDelete: [] });

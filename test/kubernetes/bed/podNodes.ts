@@ -35,7 +35,8 @@ interface Node {
 /**
  * The nodes of a Ray cluster whose pods are objects of a real API server, and a fake of the autoscaler in its head pod:
  * a pod that runs is a node that lives. Like Ray's it wants workers for replicas that find no place, within the groups'
- * bounds, and names idle ones for deletion; KubeRay makes and ends the pods.
+ * bounds, and names idle ones for deletion; KubeRay makes and ends the pods. A worker through whose proxy a request goes
+ * is not idle, as with Ray, where the proxy stays until its requests have ended.
  *
  * It does not prove that Ray's autoscaler decides so or in what time, that a raylet starts in a pod, how Ray's scheduler
  * packs replicas, or what becomes of workers whose head is replaced.
@@ -46,7 +47,7 @@ export class PodNodes implements Nodes {
   private groups: readonly PodGroup[] = [];
   private wishes: GroupWish[] = [];
 
-  /** @param idleMs after which a worker without replicas is not wanted any more */
+  /** @param idleMs after which a worker without replicas and requests is not wanted any more */
   constructor(
     headPod: KubernetesObject,
     head: Resources,
@@ -56,8 +57,17 @@ export class PodNodes implements Nodes {
     this.head = { ...nodeOf(headPod, undefined, head, now), state: "ALIVE" };
   }
 
-  /** Takes in how groups and worker pods are now. */
-  observe(groups: readonly PodGroup[], pods: readonly KubernetesObject[], now: number): void {
+  /**
+   * Takes in how groups and worker pods are now.
+   *
+   * @param passing uids of pods through whose proxies requests go
+   */
+  observe(
+    groups: readonly PodGroup[],
+    pods: readonly KubernetesObject[],
+    now: number,
+    passing: ReadonlySet<string> = new Set(),
+  ): void {
     this.groups = groups;
     for (const node of this.workers) {
       if (!pods.some(({ metadata }) => idOf(metadata.uid) === node.id)) node.state = "DEAD";
@@ -71,7 +81,8 @@ export class PodNodes implements Nodes {
         this.workers.push(node);
       }
       const state = stateOf(pod);
-      if (node.state === "STARTING" && state === "ALIVE") node.idleSince = now;
+      if ((node.state === "STARTING" && state === "ALIVE") || passing.has(String(pod.metadata.uid)))
+        node.idleSince = now;
       if (node.state !== "DEAD") node.state = state;
     }
   }
