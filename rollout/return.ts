@@ -79,11 +79,16 @@ export async function goBack(session: Session, deployed: Deployed, surge: number
       withdrawal: "never",
     });
   }
-  // Of a canary that no record has, the waypoint is all that tells of it.
-  if (canary !== undefined) session.config.edit({ waypoint: undefined });
+  // Of a canary that no record has, the waypoint is all that tells of it; one that the record is past would only be kept to.
+  if (canary !== undefined || leftSmall(deployed)) session.config.edit({ waypoint: undefined });
   const message = `back to ${primary.name}${canary === undefined ? "" : `, ${canary.name} ends`}`;
   await end(session, deployed, message, whole ? waypointOf(deployed.rollout) : primaryOnly);
   session.config.edit({ waypoint: undefined, rejected: undefined });
+}
+
+/** Whether the primary runs alone and has yet to grow: a way back ended the canary first, and was broken off after that. */
+export function leftSmall({ rollout: { primary, canary } }: Deployed): boolean {
+  return canary === undefined && (primary.capacity ?? 100) < 100;
 }
 
 /** Whether the nodes of a dead head stay until somebody ends its cluster, as pods do. */

@@ -1,7 +1,7 @@
 import { parseRolloutFlags } from "../components/stackConfig";
 import type { CommandResult } from "./deploy";
 import { Refused } from "./errors";
-import { goBack } from "./return";
+import { goBack, leftSmall } from "./return";
 import { driving, isDeployed, type SessionOptions } from "./session";
 import { deployedOutputs } from "./watchedUpdate";
 
@@ -24,7 +24,8 @@ export async function rollback(options: RollbackOptions): Promise<CommandResult>
     const { emit, signal, stack } = session;
     const outputs = await stack.outputs(signal);
     const clusters = outputs === undefined ? [] : await stack.settle(signal);
-    if (!isDeployed(outputs) || (outputs.rollout.canary === undefined && clusters.length < 2)) {
+    const left = isDeployed(outputs) && (clusters.length > 1 || leftSmall(outputs));
+    if (!isDeployed(outputs) || (outputs.rollout.canary === undefined && !left)) {
       throw new Refused(
         "no rollout is under way, so there is nothing to roll back. `rayshift status` shows what runs. Nothing was changed.",
       );

@@ -4,7 +4,7 @@ import { parseStackConfig, type StackConfig } from "../components/stackConfig";
 import type { Rollout } from "./drive";
 import { RolledBack, StackLocked, UpdateFailed } from "./errors";
 import { inspect } from "./inspect";
-import { giveUp, goBack, pendingRejection } from "./return";
+import { giveUp, goBack, leftSmall, pendingRejection } from "./return";
 import { type Deployed, driving, isDeployed, openSession, type Session, type SessionOptions } from "./session";
 import { type Interruption, unreachableGraceMs, watch } from "./watch";
 
@@ -115,6 +115,7 @@ async function actAgain(session: Session): Promise<Supervision> {
 async function causeToAct(session: Session, deployed: Deployed): Promise<Cause | undefined> {
   const { rollout, targets } = deployed;
   const rejection = pendingRejection(session);
+  if (leftSmall(deployed)) return { kind: "returning", rejection };
   const { waypoint, rolloutTimeoutMinutes } = settings(session);
   // A canary whose first update was killed is in no record; its waypoint is still in the config.
   const begun = rollout.canary === undefined && waypoint !== undefined && waypoint.immediate !== true;

@@ -3,6 +3,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DeadlinePassed, RolledBack, status, supervise } from "../../rollout/index";
+import { configOf } from "../../rollout/return";
+import { isDeployed, openSession } from "../../rollout/session";
 import { Scenario } from "./scenario";
 
 describe("Supervision", function () {
@@ -71,6 +73,23 @@ describe("Supervision", function () {
     await assert.rejects(back, { name: "AbortError" });
     assert.deepEqual(await service.superviseOnce(), { outcome: "rolledBack", version: "v1" });
     await assertAsBefore();
+  });
+
+  it("lets a primary grow that a broken-off way back left alone and small", async () => {
+    for (const goOn of [() => service.superviseOnce(), () => service.rollback()]) {
+      await service.deploy("v2", { canaryPercent: 50, maxSurgePercent: 50 });
+      const { config, stack, signal } = await openSession({ folder: service.folder });
+      const outputs = await stack.outputs(signal);
+      assert.ok(isDeployed(outputs));
+      const { primary, startedAt } = outputs.rollout;
+      const ends = { primaryCapacity: 50, canaryCapacity: 0, canaryTraffic: 0, direction: "back", immediate: true };
+      config.edit({ ...configOf(primary), waypoint: { primary: "v1", canary: "v2", startedAt, ...ends } });
+      const { code, stdout, stderr } = await service.project.pulumi("up", "--yes", "--skip-preview");
+      assert.equal(code, 0, stdout + stderr);
+      assert.equal((await status({ folder: service.folder })).primary?.capacity, 50);
+      assert.equal((await goOn()).outcome, "rolledBack");
+      await assertAsBefore();
+    }
   });
 
   it("goes on until its signal ends it, and reports what it did", async () => {

@@ -15,6 +15,8 @@ import {
   UpdateFailed,
 } from "../../rollout/index";
 import { askVersion } from "../answers";
+import type { Instant } from "../chaos/crash";
+import { watched } from "../chaos/stage";
 import { ApiError } from "./bed/api";
 import { type Bed, BUILD_MS, startBed } from "./bed/bed";
 import { until } from "./bed/until";
@@ -280,29 +282,51 @@ describe("a service on Kubernetes whose next version is bad", function () {
     await onlyFirstIsLeft();
   });
 
-  it("is taken off a canary with 70 % of the traffic whose head is gone and does not come back", async () => {
-    const file = project.serviceFile("headless");
+  /** Has a canary with 70 % of the traffic whose head is gone for good: no node has room for another one. */
+  const withoutHead = async (version: string, run: () => Promise<void>) => {
+    const file = project.serviceFile(version);
     await deploy({ folder: project.folder, file, maxSurgePercent: surge, canaryPercent: 70 });
-    const node = "/api/v1/nodes/cpu-0";
-    const cordon = (on: boolean) =>
-      service.bed.api.patch(node, [{ op: "add", path: "/spec/unschedulable", value: on }]);
     const taint = { key: "nvidia.com/gpu", effect: "NoSchedule" };
+    const cordon = (on: boolean) =>
+      service.bed.api.patch("/api/v1/nodes/cpu-0", [{ op: "add", path: "/spec/unschedulable", value: on }]);
     for (const name of ["gpu-0", "gpu-1"]) {
       await service.bed.api.patch(`/api/v1/nodes/${name}`, [{ op: "add", path: "/spec/taints", value: [taint] }]);
     }
     await cordon(true);
-    const [head] = await service.podsOf("headless", "head");
+    const [head] = await service.podsOf(version, "head");
     assert.ok(head);
     await service.deletePod(head);
-    await assert.rejects(supervise({ folder: project.folder, once: true }), (error) => {
-      assert.ok(error instanceof RolledBack, String(error));
-      assert.match(error.message, /headless: its head does not answer/);
-      assert.match(error.message, /pod versions-headless-\S+-head-\S+: Unschedulable: 0\/3 nodes are available/);
-      return true;
-    });
+    await run();
     await cordon(false);
     assert.equal(await askVersion(service.url, await service.headers()), "v1");
     await onlyFirstIsLeft();
+  };
+
+  it("is taken off a canary with 70 % of the traffic whose head is gone and does not come back", async () => {
+    await withoutHead("headless", async () => {
+      await assert.rejects(supervise({ folder: project.folder, once: true }), (error) => {
+        assert.ok(error instanceof RolledBack, String(error));
+        assert.match(error.message, /headless: its head does not answer/);
+        assert.match(error.message, /pod versions-headless-\S+-head-\S+: Unschedulable: 0\/3 nodes are available/);
+        return true;
+      });
+    });
+  });
+
+  it("grows again where the command that took off such a canary was killed before that", async () => {
+    await withoutHead("beheaded", async () => {
+      const at: Instant = { name: "pulumi up", occurrence: 1, when: "before" };
+      const { code, stdout, stderr } = await watched(project, ["supervise", "--once"], { at, victim: "driver" });
+      assert.equal(code, -1, stdout + stderr);
+      assert.deepEqual(await service.rayServices(), ["versions-v1"]);
+      const { primary } = await status({ folder: project.folder });
+      assert.ok((primary?.capacity ?? 100) < 100, `it is at ${primary?.capacity}%`);
+      await assert.rejects(supervise({ folder: project.folder, once: true }), (error) => {
+        assert.ok(error instanceof RolledBack, String(error));
+        assert.match(error.message, /its head does not answer/);
+        return true;
+      });
+    });
   });
 
   it("is made again as it was where somebody deleted its RayService, its route, or a pod", async () => {
