@@ -6,6 +6,7 @@ import { readiness as cloudReadiness } from "./cloud/readiness";
 import { routed as cloudRouted } from "./cloud/routed";
 import { reaper as gcpReaper } from "./gcp/reaper";
 import { kubernetesCluster } from "./kubernetes/cluster";
+import { clusterEnd } from "./kubernetes/clusterEnd";
 import { readiness } from "./kubernetes/readiness";
 import { routed } from "./kubernetes/routed";
 import { cluster } from "./local/cluster";
@@ -40,6 +41,7 @@ export const resourceTypes: ResourceTypes = {
   "rayserve:local:Cluster": cluster,
   "rayserve:local:LoadBalancer": loadBalancerType(assertReadyFor),
   "rayserve:kubernetes:Cluster": kubernetesCluster,
+  "rayserve:kubernetes:ClusterEnd": clusterEnd,
   "rayserve:kubernetes:Readiness": readiness,
   "rayserve:kubernetes:Routed": routed,
   "rayserve:cloud:Cluster": cloudCluster,

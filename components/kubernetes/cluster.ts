@@ -1,21 +1,24 @@
 import { CustomResource } from "@pulumi/kubernetes/apiextensions/customResource";
 import { ConfigMap } from "@pulumi/kubernetes/core/v1/configMap";
+import { Secret } from "@pulumi/kubernetes/core/v1/secret";
 import { PodDisruptionBudget } from "@pulumi/kubernetes/policy/v1/podDisruptionBudget";
 import * as pulumi from "@pulumi/pulumi";
 import type { RayServiceDashboard } from "../../provider/serve/dashboard";
 import type { HttpRouteAddress } from "../../provider/serve/guards";
 import type { PlacedVersion } from "../record";
 import type { ClusterAddress, ClusterComponent, TargetSettings } from "../target";
-import { asksItself, ingressCode } from "./ingress";
+import { asksItself, ingressCode, ingressToken } from "./ingress";
 import { rayServiceName } from "./names";
 import { headBudget } from "./policies";
 import { ports, rayService } from "./rayService";
-import { Cluster } from "./resources";
-import type { RouteArgs } from "./route";
+import { Cluster, ClusterEnd } from "./resources";
+import { type RouteArgs, tokenData } from "./route";
 
 export interface KubernetesClusterArgs extends RouteArgs {
   times: TargetSettings;
   version: PlacedVersion;
+  /** The service's, whether or not this version asks for it. */
+  queryAuthToken: pulumi.Output<string>;
   route: HttpRouteAddress;
   /** Of all objects. */
   provider: pulumi.ProviderResource;
@@ -30,22 +33,41 @@ export class KubernetesCluster extends pulumi.ComponentResource implements Clust
 
   constructor(name: string, args: KubernetesClusterArgs, options: pulumi.ComponentResourceOptions = {}) {
     super("rayshift:kubernetes:Cluster", name, {}, options);
-    const { service, stack, settings, times, version, route, provider } = args;
+    const { service, stack, settings, times, version, queryAuthToken, route, provider } = args;
     const { kubeconfig, context, namespace } = settings;
     const own = rayServiceName(service, version.cluster);
     const described = { name: own, stack, spec: version.spec, settings };
     const { metadata, ...manifest } = rayService({ ...described, idleTimeoutSeconds: times.idleTimeoutSeconds });
     // A version is immutable, and so is its cluster: settings of the stack, and newer code, are for the clusters to come.
     const lasting = { parent: this, provider, ignoreChanges: ["spec", "data"] };
-    const needed = asksItself(described)
-      ? [new ConfigMap(`ingress-${version.cluster}`, ingressCode(described), lasting)]
+    const address = {
+      ...(kubeconfig === undefined ? {} : { kubeconfig }),
+      ...(context === undefined ? {} : { context }),
+      namespace,
+      rayService: own,
+    };
+    const mounted = asksItself(described)
+      ? [
+          new ConfigMap(`ingress-${version.cluster}`, ingressCode(described), lasting),
+          new Secret(
+            `ingress-token-${version.cluster}`,
+            { ...ingressToken(described), data: queryAuthToken.apply(tokenData) },
+            { parent: this, provider },
+          ),
+        ]
       : [];
-    // Its pods are gone, and their GPUs free, when its deletion is done.
-    const annotations = { "pulumi.com/deletionPropagationPolicy": "foreground" };
+    const end = new ClusterEnd(
+      `end-${version.cluster}`,
+      { kubernetes: address, timeoutSeconds: times.startupTimeoutSeconds },
+      // A pod that cleans up after the others mounts what they do.
+      { parent: this, dependsOn: mounted },
+    );
+    // KubeRay ends the cluster, with everything that it needs for that still there.
+    const annotations = { "pulumi.com/deletionPropagationPolicy": "background" };
     const made = new CustomResource(
       `rayservice-${version.cluster}`,
       { ...manifest, metadata: { ...metadata, annotations } },
-      { ...lasting, dependsOn: needed },
+      { ...lasting, dependsOn: [end] },
     );
     const uid = made.metadata.apply((live) => live?.uid ?? "");
     const { metadata: ofBudget, ...budget } = headBudget(own, args);
@@ -59,12 +81,7 @@ export class KubernetesCluster extends pulumi.ComponentResource implements Clust
     const cluster = new Cluster(
       name,
       {
-        kubernetes: {
-          ...(kubeconfig === undefined ? {} : { kubeconfig }),
-          ...(context === undefined ? {} : { context }),
-          namespace,
-          rayService: own,
-        },
+        kubernetes: address,
         uid,
         route,
         version: version.cluster,

@@ -26,8 +26,8 @@ export function kubernetesTarget(times: TargetSettings, settings: KubernetesSett
   const route: HttpRouteAddress = { ...where, name: service, service };
   const shared = { service, stack, settings, times, route, provider };
   return {
-    cluster: (version, _token, options) =>
-      new KubernetesCluster(`cluster-${version.cluster}`, { ...shared, version }, options),
+    cluster: (version, queryAuthToken, options) =>
+      new KubernetesCluster(`cluster-${version.cluster}`, { ...shared, version, queryAuthToken }, options),
     applications: (args, options) => applications(times, route, args, options),
     loadBalancer: (args, options) => new KubernetesLoadBalancer("load-balancer", { ...shared, ...args }, options),
   };

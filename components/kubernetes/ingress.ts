@@ -2,7 +2,6 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { ServiceSpec } from "../serviceSpec";
 import { labelsOf } from "./names";
-import { tokenSecretName } from "./route";
 import type { KubernetesSettings } from "./settings";
 
 /** The token in Serve's own proxy, where nothing before the clusters can ask for it. */
@@ -21,6 +20,7 @@ const CODE = "/etc/rayshift/ingress";
 const TOKENS = "/etc/rayshift/query-token";
 
 const configMapName = (rayService: string) => `${rayService}-ingress`;
+const secretName = (rayService: string) => `${rayService}-query-token`;
 
 /** Whether the pods of this version ask for the query token themselves. */
 export function asksItself({ spec, settings }: Pick<IngressArgs, "spec" | "settings">): boolean {
@@ -42,8 +42,16 @@ export function ingressCode({ name, stack, spec, settings }: IngressArgs) {
   };
 }
 
+/** The Secret that it compares with, without its data. A version has its own: its pods need one until all of them are gone. */
+export function ingressToken({ name, stack, spec, settings }: IngressArgs) {
+  return {
+    metadata: { name: secretName(name), namespace: settings.namespace, labels: labelsOf(spec.name, stack, name) },
+    type: "Opaque",
+  };
+}
+
 /** What it adds to a pod of the version. */
-export function ingressOfPod({ name, spec }: Pick<IngressArgs, "name" | "spec">) {
+export function ingressOfPod({ name }: Pick<IngressArgs, "name">) {
   const [code, tokens] = ["rayshift-ingress", "rayshift-query-token"];
   return {
     container: {
@@ -62,7 +70,7 @@ export function ingressOfPod({ name, spec }: Pick<IngressArgs, "name" | "spec">)
     pod: {
       volumes: [
         { name: code, configMap: { name: configMapName(name) } },
-        { name: tokens, secret: { secretName: tokenSecretName(spec.name), items: [{ key: "token", path: "token" }] } },
+        { name: tokens, secret: { secretName: secretName(name), items: [{ key: "token", path: "token" }] } },
       ],
     },
   };

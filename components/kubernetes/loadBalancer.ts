@@ -32,16 +32,14 @@ export class KubernetesLoadBalancer extends pulumi.ComponentResource implements 
     const made = gateway(args);
     const gates: pulumi.Resource[] = made === undefined ? [] : [new CustomResource("gateway", made, own)];
     if (settings.networkPolicy) gates.push(new NetworkPolicy("network-policy", networkPolicy(args), own));
-    if (settings.gateway.implementation === "envoy") {
-      gates.push(new CustomResource("no-canary", noCanaryAnswer(args), own));
-    }
-    if (queryAuthToken !== undefined) {
+    // Other gateways can do neither: a request for a canary that is not there goes to the primary, and the pods ask for the token.
+    const isEnvoy = settings.gateway.implementation === "envoy";
+    if (isEnvoy) gates.push(new CustomResource("no-canary", noCanaryAnswer(args), own));
+    if (isEnvoy && queryAuthToken !== undefined) {
       const data = pulumi.output(queryAuthToken).apply(tokenData);
       const secret = new Secret("query-token-secret", { ...tokenSecret(args), data }, own);
-      // Before the route, or it would be open for a moment. Other gateways cannot ask: the pods do.
-      if (settings.gateway.implementation === "envoy") {
-        gates.push(new CustomResource("security-policy", securityPolicy(args), { ...own, dependsOn: [secret] }));
-      }
+      // Before the route, or it would be open for a moment.
+      gates.push(new CustomResource("security-policy", securityPolicy(args), { ...own, dependsOn: [secret] }));
     }
     const ready = new Readiness(
       "readiness",

@@ -34,7 +34,7 @@ const gpuToleration = { key: "nvidia.com/gpu", operator: "Exists", effect: "NoSc
  */
 export function rayService({ name, stack, spec, settings, idleTimeoutSeconds }: RayServiceArgs) {
   const version = rayVersionOf(spec, settings);
-  const ingress = asksItself({ spec, settings }) ? ingressOfPod({ name, spec }) : undefined;
+  const ingress = asksItself({ spec, settings }) ? ingressOfPod({ name }) : undefined;
   const pods: OfAllPods = { spec, settings, labels: labelsOf(spec.name, stack, name), ingress };
   const idleSeconds = Math.ceil(idleTimeoutSeconds);
   return {

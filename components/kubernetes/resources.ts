@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { ClusterInputs } from "../../provider/kubernetes/cluster";
+import type { ClusterEndInputs } from "../../provider/kubernetes/clusterEnd";
 import type { ReadinessInputs } from "../../provider/kubernetes/readiness";
 import type { RoutedInputs, RoutedState } from "../../provider/kubernetes/routed";
 import { type Args, withOutputs } from "../resources";
@@ -11,6 +12,12 @@ export class Cluster extends pulumi.CustomResource {
 
   constructor(name: string, args: Args<ClusterInputs>, options: pulumi.CustomResourceOptions) {
     super("rayserve:kubernetes:Cluster", name, withOutputs(args, []), options);
+  }
+}
+
+export class ClusterEnd extends pulumi.CustomResource {
+  constructor(name: string, args: Args<ClusterEndInputs>, options: pulumi.CustomResourceOptions) {
+    super("rayserve:kubernetes:ClusterEnd", name, withOutputs(args, []), options);
   }
 }
 

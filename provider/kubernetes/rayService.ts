@@ -30,7 +30,7 @@ export interface RayService extends KubernetesObject {
   spec: { serveConfigV2?: string };
 }
 
-interface RayCluster extends KubernetesObject {
+export interface RayCluster extends KubernetesObject {
   spec: { authOptions?: { mode?: string } };
   status?: { head?: { serviceName?: string } };
 }
@@ -51,6 +51,9 @@ const EVENTS_MS = 3000;
 /** KubeRay sends a config on within seconds; the first one it keeps until the head is up. */
 const TAKEN_OVER_MS = 180_000;
 const READ_MS = 10_000;
+const VERSION_MS = 3000;
+/** Gateway timeout: for a head that is silent behind an API server that is not. */
+const SILENT = 504;
 
 const heads = new Map<string, Head>();
 
@@ -73,7 +76,7 @@ export async function getFromDashboard(
   if (answer.status < 300) return answer.text;
   heads.delete(key);
   // A cluster that was made anew has another service and another token.
-  if (known !== undefined) return getFromDashboard(address, path, timeoutMs, signal);
+  if (known !== undefined && answer.status !== SILENT) return getFromDashboard(address, path, timeoutMs, signal);
   throw await failureOf(address, head, answer, signal);
 }
 
@@ -129,6 +132,12 @@ export function getRayService(address: RayServiceAddress, signal?: AbortSignal):
 /** Label selector of everything that KubeRay made for a RayService. */
 function originatedFrom({ rayService }: Pick<RayServiceAddress, "rayService">): string {
   return encodeURIComponent(`ray.io/originated-from-crd=RayService,ray.io/originated-from-cr-name=${rayService}`);
+}
+
+/** The clusters that KubeRay made of a RayService and that are not gone. */
+export function listRayClusters(address: RayServiceAddress, signal?: AbortSignal): Promise<RayCluster[]> {
+  const path = `/apis/ray.io/v1/namespaces/${address.namespace}/rayclusters?labelSelector=${originatedFrom(address)}`;
+  return listObjects<RayCluster>(address, path, signal);
 }
 
 async function requireRayService(address: RayServiceAddress, signal?: AbortSignal): Promise<RayService> {
@@ -203,8 +212,7 @@ interface Event extends KubernetesObject {
 
 async function findHead(address: RayServiceAddress, signal?: AbortSignal): Promise<Head> {
   const { namespace } = address;
-  const path = `/apis/ray.io/v1/namespaces/${namespace}/rayclusters?labelSelector=${originatedFrom(address)}`;
-  const clusters = await reachable(address, () => listObjects<RayCluster>(address, path, signal));
+  const clusters = await reachable(address, () => listRayClusters(address, signal));
   const [newest] = clusters
     .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
     .sort((a, b) => (a.metadata.creationTimestamp ?? "").localeCompare(b.metadata.creationTimestamp ?? ""))
@@ -236,7 +244,24 @@ async function askHead(
   const proxy = `/api/v1/namespaces/${address.namespace}/services/${service}:dashboard/proxy`;
   // The API server takes the Authorization header for itself.
   const headers = token === undefined ? {} : { "x-ray-authorization": `Bearer ${token}` };
-  return reachable(address, () => ask(address, proxy + path, { headers, timeoutMs, signal }));
+  return reachable(address, async () => {
+    try {
+      return await ask(address, proxy + path, { headers, timeoutMs, signal });
+    } catch (error) {
+      // What is forwarded to a pod that has just gone nobody answers, and the API server waits for that.
+      if (!(error instanceof ApiServerUnreachable) || !(await answersItself(address, signal))) throw error;
+      return { status: SILENT, headers: {}, text: `no answer within ${timeoutMs / 1000} s` };
+    }
+  });
+}
+
+async function answersItself(address: RayServiceAddress, signal?: AbortSignal): Promise<boolean> {
+  try {
+    return (await ask(address, "/version", { timeoutMs: VERSION_MS, signal })).status < 500;
+  } catch {
+    signal?.throwIfAborted();
+    return false;
+  }
 }
 
 /** An API server that is silent says nothing of the cluster: it may still run. */

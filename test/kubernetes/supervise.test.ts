@@ -17,8 +17,9 @@ interface Rule {
 
 /** Verbs that Pulumi's plugin needs to wait for objects, and its fake does not. */
 const PLUGIN_WAITS = ["list", "watch"];
-/** Asked for only where KubeRay says why it does not do something, or where an update first looks at every object. */
-const RARE = /^(list \/events|get gateway\.envoyproxy\.io\/\w+|get networking\.k8s\.io\/\w+) /;
+/** Asked for only where KubeRay says why it does not do something, where an update first looks at every object, or with another gateway. */
+const RARE =
+  /^(list \/events|get gateway\.envoyproxy\.io\/\w+|get networking\.k8s\.io\/\w+|(get|delete) \/configmaps|delete \/secrets) /;
 
 describe("supervising a service on Kubernetes from within", function () {
   this.timeout(BUILD_MS);

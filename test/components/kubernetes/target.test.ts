@@ -54,6 +54,7 @@ describe("the target kubernetes", () => {
     assert.deepEqual(made.sort(), [
       "applications-v1",
       "cluster-v1",
+      "end-v1",
       "gateway",
       "head-budget-v1",
       "load-balancer",
@@ -106,18 +107,32 @@ describe("the target kubernetes", () => {
     assert.ok(!without.resources.some(({ name }) => name === "security-policy" || name === "query-token-secret"));
   });
 
-  it("asks for the token in the pods where the gateway cannot", async () => {
+  it("waits for a cluster's end after its RayService is deleted, with what KubeRay needs for that still there", async () => {
+    const { resources } = await declared(first, undefined);
+    const { inputs } = named(resources, "end-v1");
+    assert.deepEqual(
+      inputs.kubernetes,
+      named(resources, "cluster-v1", "rayserve:kubernetes:Cluster").inputs.kubernetes,
+    );
+    assert.ok(doneBefore(resources, "rayservice-v1").has("end-v1"));
+    const { annotations } = named(resources, "rayservice-v1").inputs.metadata as { annotations: object };
+    assert.deepEqual(annotations, { "pulumi.com/deletionPropagationPolicy": "background" });
+  });
+
+  it("asks for the token in the pods where the gateway cannot, with what they mount there until they are gone", async () => {
     const { resources } = await declared(first, undefined, { gateway: { implementation: "other" } });
-    assert.ok(!resources.some(({ name }) => name === "security-policy" || name === "no-canary"));
+    assert.ok(!resources.some(({ name }) => ["security-policy", "no-canary", "query-token-secret"].includes(name)));
     const { inputs } = named(resources, "ingress-v1");
     assert.match((inputs.data as Record<string, string>)["rayshift_ingress.py"]!, /^def middlewares\(\):$/m);
-    assert.ok(doneBefore(resources, "rayservice-v1").has("ingress-v1"));
-    const secret = named(resources, "query-token-secret");
+    const secret = named(resources, "ingress-token-v1");
+    assert.deepEqual(secret.secrets, ["data"]);
     const { spec } = named(resources, "rayservice-v1").inputs;
     const text = JSON.stringify(spec);
     for (const object of [inputs, secret.inputs]) {
       assert.ok(text.includes(`"${(object.metadata as { name: string }).name}"`), "the pods mount it");
     }
+    for (const name of ["ingress-v1", "ingress-token-v1"]) assert.ok(doneBefore(resources, "end-v1").has(name));
+    assert.ok(doneBefore(resources, "rayservice-v1").has("end-v1"));
   });
 
   describe("order inside an update", () => {
@@ -189,7 +204,8 @@ describe("the target kubernetes", () => {
       };
     };
     const plain = await configOf({});
-    assert.deepEqual([plain.proxy_location, plain.http_options], ["EveryNode", { host: "0.0.0.0", port: 8000 }]);
+    assert.equal(plain.proxy_location, "EveryNode");
+    assert.deepEqual([plain.http_options.host, plain.http_options.port], ["0.0.0.0", 8000]);
     const chosen = await configOf({ proxy_location: "HeadOnly", working_dir: "s3://bucket/code.zip" });
     assert.equal(chosen.proxy_location, "HeadOnly");
     assert.equal(chosen.applications[0]?.runtime_env.working_dir, "s3://bucket/code.zip");

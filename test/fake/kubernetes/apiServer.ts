@@ -36,8 +36,8 @@ export class FakeApiServer {
   /** By path, without a query. */
   readonly objects = new Map<string, AnyObject>();
   readonly requests: Seen[] = [];
-  /** Answers what is forwarded; the path begins behind `/proxy`. */
-  forward: (path: string, to: string, request: IncomingMessage) => Forwarded = () => ({
+  /** Answers what is forwarded; the path begins behind `/proxy`. Undefined: nobody answers. */
+  forward: (path: string, to: string, request: IncomingMessage) => Forwarded | undefined = () => ({
     status: 503,
     body: statusText("no endpoints available for service"),
   });
@@ -106,8 +106,8 @@ export class FakeApiServer {
     if (request.headers.authorization !== `Bearer ${this.token}`) return reply(401, statusText("Unauthorized"));
     const [, to, rest] = /^(.*\/(?:services|pods)\/[^/]+)\/proxy(\/.*)$/.exec(path) ?? [];
     if (to !== undefined && rest !== undefined) {
-      const { status, body: text, headers } = this.forward(rest, to.split("/").at(-1) ?? "", request);
-      return reply(status, text, headers);
+      const forwarded = this.forward(rest, to.split("/").at(-1) ?? "", request);
+      return forwarded && reply(forwarded.status, forwarded.body, forwarded.headers);
     }
     if (method === "PATCH") {
       const patch = JSON.parse(body);

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { httpRoute } from "../../../components/kubernetes/route";
 import { type ClusterInputs, kubernetesCluster } from "../../../provider/kubernetes/cluster";
+import { clusterEnd } from "../../../provider/kubernetes/clusterEnd";
 import { countWorkerPods } from "../../../provider/kubernetes/pods";
 import { readiness } from "../../../provider/kubernetes/readiness";
 import { type RoutedInputs, routed } from "../../../provider/kubernetes/routed";
@@ -158,6 +160,36 @@ describe("the gates of the target kubernetes", () => {
     pod("head", { status: { phase: "Running" } }, { "ray.io/node-type": "head" });
     pod("other", { status: { phase: "Running" } }, { "rayshift.io/cluster": "sample-service-v2" });
     assert.equal(await countWorkerPods(v1.address), 2);
+  });
+
+  describe("the end of a cluster", () => {
+    const inputs = (timeoutSeconds: number) => ({ kubernetes: v1.address, timeoutSeconds });
+    const cluster = "/apis/ray.io/v1/namespaces/models/rayclusters/sample-service-v1-abcde";
+
+    it("is waited for until KubeRay has ended it and its pods are gone, and what is left is told", async () => {
+      pod("a");
+      const told: string[] = [];
+      let ended = false;
+      const ending = clusterEnd.delete("", inputs(20), context(told)).then(() => {
+        ended = true;
+      });
+      await sleep(700);
+      api.objects.delete(cluster);
+      await sleep(700);
+      assert.equal(ended, false);
+      api.objects.delete(`${PODS}/a`);
+      await ending;
+      assert.deepEqual(told, ["RayCluster sample-service-v1-abcde with 1 of its pods", "1 of its pods"]);
+    });
+
+    it("that does not come names what is left, its trouble, and how to look", async () => {
+      const waiting = { reason: "CreateContainerConfigError", message: 'secret "v1" not found' };
+      pod("cleanup", { status: { containerStatuses: [{ name: "ray-head", state: { waiting } }] } });
+      await assert.rejects(
+        clusterEnd.delete("", inputs(0.1), context()),
+        /models\/sample-service-v1 is deleted.*RayCluster sample-service-v1-abcde with 1 of its pods \(pod cleanup: .*secret "v1" not found\).*kubectl -n models describe raycluster,job,pod/,
+      );
+    });
   });
 
   describe("readiness", () => {

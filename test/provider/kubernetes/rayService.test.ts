@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { parse } from "yaml";
+import { getFromDashboard } from "../../../provider/kubernetes/rayService";
 import {
   DashboardUnreachable,
   getApplications,
@@ -76,6 +77,21 @@ describe("Ray behind an API server", () => {
     });
     pod({ phase: "Running" });
     await assert.rejects(getApplications(address()), (error) => !(error instanceof HeadMissing));
+  });
+
+  it("is silent itself where the API server answers, and only what is forwarded to its head hangs", async () => {
+    api.forward = () => undefined;
+    for (const head of [undefined, "Running"]) {
+      if (head !== undefined) {
+        api.set("/api/v1/namespaces/models/pods/head", {
+          metadata: { labels: { "rayshift.io/cluster": ray.address.rayService, "ray.io/node-type": "head" } },
+          status: { phase: head },
+        });
+      }
+      const error = await getFromDashboard(ray.address, "/api/v0/nodes", 300).catch((reason: unknown) => reason);
+      assert.ok(error instanceof DashboardUnreachable && !(error instanceof NoWayToDashboard), String(error));
+      assert.equal(error instanceof HeadMissing, head === undefined);
+    }
   });
 
   it("may still run when the API server is silent, which is named", async () => {
