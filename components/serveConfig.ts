@@ -2,6 +2,13 @@ import type { ServeConfig } from "../provider/serve/config";
 import type { ServiceSpec } from "./serviceSpec";
 
 /**
+ * For which Serve's proxy keeps an idle connection, seconds: longer than any load balancer keeps its side of it (Envoy an hour,
+ * Google's 10 minutes, an ALB one). Whoever closes first must not be the one that requests come to, or one that is on its
+ * way at that moment is lost. Ray's own is 90, and before 2.49 it was 5.
+ */
+const KEEP_ALIVE_SECONDS = 3700;
+
+/**
  * The Serve configuration of a version, in Ray's own schema and without `target_capacity`. What the spec says for the
  * whole service (`env_vars`, `requirements`, `working_dir`, `py_modules`) goes into the runtime environment of every
  * application, where an application's own value wins.
@@ -22,7 +29,7 @@ export function serveConfig(
   });
   return withoutUndefined({
     proxy_location: listen.proxyLocation ?? "HeadOnly",
-    http_options: { ...spec.http_options, host, port },
+    http_options: { keep_alive_timeout_s: KEEP_ALIVE_SECONDS, ...spec.http_options, host, port },
     grpc_options: { ...spec.grpc_options, port: listen.grpcPort },
     logging_config: spec.logging_config,
     applications: spec.applications.map((application) => {

@@ -15,8 +15,16 @@ describe("serveConfig", () => {
       listen,
       undefined,
     );
-    assert.deepEqual(config.http_options, { host: "127.0.0.1", port: 8123, request_timeout_s: 5 });
+    const { keep_alive_timeout_s: _, ...options } = config.http_options ?? {};
+    assert.deepEqual(options, { host: "127.0.0.1", port: 8123, request_timeout_s: 5 });
     assert.deepEqual(config.grpc_options, { port: 9123, grpc_servicer_functions: ["a.b"] });
+  });
+
+  it("keeps idle connections longer than any load balancer does, unless the spec says for how long", () => {
+    const keepAlive = (options: object) =>
+      serveConfig(spec({ http_options: options }), listen, undefined).http_options?.keep_alive_timeout_s;
+    assert.ok(Number(keepAlive({})) > 3600);
+    assert.equal(keepAlive({ keep_alive_timeout_s: 30 }), 30);
   });
 
   it("has one proxy, on the head", () => {

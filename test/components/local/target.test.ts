@@ -151,12 +151,12 @@ describe("the local target", () => {
       const { serveAddress, ...dashboard } = addressOf("cluster-v1");
       assert.deepEqual({ dashboardUrl: inputs.dashboardUrl, dashboardTokenFile: inputs.dashboardTokenFile }, dashboard);
       const config = inputs.config as {
-        http_options: object;
+        http_options: { host: string; port: number };
         grpc_options: object;
         applications: Array<{ args: object }>;
       };
       const [host, port] = serveAddress.split(":");
-      assert.deepEqual(config.http_options, { host, port: Number(port) });
+      assert.deepEqual([config.http_options.host, config.http_options.port], [host, Number(port)]);
       assert.deepEqual(config.grpc_options, { port: 9000 });
       assert.deepEqual(config.applications[0]!.args, { name: "v1" });
       assert.equal(inputs.timeoutSeconds, 601);
