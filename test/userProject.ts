@@ -6,7 +6,8 @@ import { stringify } from "yaml";
 import { ConfigFile } from "../rollout/configFile";
 import { openProject, type Project, packageRoot } from "../rollout/project";
 
-const commandLine = join(packageRoot, "dist", "rollout", "cli", "main.js");
+/** The program behind `rayshift`. */
+export const commandLine = join(packageRoot, "dist", "rollout", "cli", "main.js");
 
 /** What a run of a program gave. */
 export interface Ran {

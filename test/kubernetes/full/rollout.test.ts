@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { deploy, RolledBack, type RolloutEvent, rollback, status, terminate } from "../../../rollout/index";
+import { deploy, RolledBack, type RolloutEvent, rollback, status } from "../../../rollout/index";
 import { versionAnswering } from "../../e2e/project";
 import { reachedIn } from "../../waypoints";
 import { BUILD_MS } from "../bed/bed";
@@ -23,7 +23,8 @@ describe("a service on a node of Kubernetes", function () {
       process.stderr.write(`${why}\n`);
       this.skip();
     }
-    service = await FullService.start(["v1", "v2", "v3", "bad"]);
+    service = await FullService.start(["v1", "v2", "v3", "bad", "imageless"]);
+    await service.limit();
   });
   after(() => service?.stop());
 
@@ -47,7 +48,9 @@ describe("a service on a node of Kubernetes", function () {
     assert.equal(await versionAnswering({ url, token: "another" }), "401");
   });
 
-  it("rolls out under load with no request failed, and with workers that come and go", async () => {
+  it("rolls out under load with no request failed, with workers that come and go, in a quota that just fits", async () => {
+    assert.equal(await service.admits(mostWorkers - replicas), true);
+    assert.equal(await service.admits(mostWorkers - replicas + 1), false);
     const events: RolloutEvent[] = [];
     const seen = await service.safely(() =>
       deploy({
@@ -65,6 +68,7 @@ describe("a service on a node of Kubernetes", function () {
     const { v1 = [], v2 = [] } = seen.workersOf;
     assert.deepEqual([v1[0], v1.at(-1)], [replicas, 0], `workers of v1: ${v1}`);
     assert.deepEqual([v2[0], v2.at(-1)], [0, replicas], `workers of v2: ${v2}`);
+    assert.deepEqual(await service.refusals(), []);
     assert.deepEqual(await service.rayServices(), ["versions-v2"]);
     assert.equal((await status({ folder: service.folder })).state, "RUNNING");
   });
@@ -79,6 +83,21 @@ describe("a service on a node of Kubernetes", function () {
       }),
     );
     report("a bad version", seen);
+    assert.deepEqual(Object.keys(seen.load.byVersion), ["v2"]);
+    assert.deepEqual(await service.rayServices(), ["versions-v2"]);
+  });
+
+  it("takes a version back whose image cannot be had, in the kubelet's words", async () => {
+    const file = service.file("imageless", {}, "missing.invalid/ray:2.60.0");
+    const seen = await service.safely(() =>
+      assert.rejects(deploy({ folder: service.folder, file, maxSurgePercent: surge }), (error) => {
+        assert.ok(error instanceof RolledBack, String(error));
+        assert.match(error.message, /pod versions-imageless-\S+: container ray-head: .*missing\.invalid\/ray:2\.60\.0/);
+        assert.match(error.message, /Give an image that is there/);
+        return true;
+      }),
+    );
+    report("an image that cannot be had", seen);
     assert.deepEqual(Object.keys(seen.load.byVersion), ["v2"]);
     assert.deepEqual(await service.rayServices(), ["versions-v2"]);
   });
@@ -98,23 +117,42 @@ describe("a service on a node of Kubernetes", function () {
     assert.match((await watch.stop()).violations[0]!, /I1: v2 gets 90% with 1 replicas, 2 are needed/);
   });
 
-  it("outlives another operator there, and goes back", async () => {
+  it("outlives another operator there and one more while waypoints move, and goes back", async () => {
     const back = await service.safely(async () => {
       await service.bed.restartOperator();
       const { primary, canary } = await status({ folder: service.folder });
       assert.deepEqual([primary?.traffic, canary?.traffic], [50, 50]);
       assert.deepEqual([primary?.capacity, canary?.capacity], [50, 50]);
-      return rollback({ folder: service.folder });
+      let another: Promise<void> | undefined;
+      const onEvent = ({ event }: RolloutEvent) => {
+        // The primary grows by then: KubeRay has been told, and Ray has not all of it.
+        if (event === "progress") another ??= service.bed.restartOperator();
+      };
+      const ended = await rollback({ folder: service.folder, onEvent });
+      assert.ok(another, "no operator was ended meanwhile");
+      await another;
+      return ended;
     });
     report("the way back", back);
     assert.equal(back.result.outcome, "rolledBack");
     assert.deepEqual(Object.keys(back.load.byVersion).sort(), ["v2", "v3"]);
+    assert.deepEqual(await service.refusals(), []);
     assert.deepEqual(await service.rayServices(), ["versions-v2"]);
     assert.equal(await answering(), "v2");
   });
 
-  it("leaves nothing when it is ended", async () => {
-    await terminate({ folder: service.folder });
+  it("is looked after from within, by a pod's own account", async () => {
+    const looked = await service.fromWithin("supervise", "--once", "--json");
+    assert.equal(looked.code, 0, looked.said);
+    assert.match(looked.said, /"outcome":"unchanged","version":"v2"/);
+    const found = await service.fromWithin("status", "--json");
+    assert.equal(found.code, 0, found.said);
+    assert.match(found.said, /"state": ?"RUNNING"/);
+  });
+
+  it("leaves nothing when it is ended, from within as well", async () => {
+    const { code, said } = await service.fromWithin("terminate");
+    assert.equal(code, 0, said);
     assert.deepEqual(await service.rayServices(), []);
     assert.deepEqual(await service.names("/api/v1", "pods"), []);
     assert.deepEqual(await service.names("/apis/gateway.networking.k8s.io/v1", "httproutes"), []);

@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { stringify } from "yaml";
 import { type Endpoint, Load } from "../../../rollout/demo/load";
 import { InvariantWatch } from "../../e2e/invariants";
-
-import type { KubernetesObject } from "../bed/api";
+import { commandLine } from "../../userProject";
+import { ApiError, type KubernetesObject } from "../bed/api";
 import { type Bed, startBed } from "../bed/bed";
 import { RAY_IMAGE } from "../bed/full/images";
 import { GATEWAY_CLASS } from "../bed/gateway";
+import { until } from "../bed/until";
 import { KubernetesProject } from "../project";
 import { applyExample } from "../service";
 import { kubernetesSources } from "./sources";
@@ -18,21 +19,31 @@ import { Streams } from "./streams";
 export const replicas = 2;
 export const surge = 50;
 export const mostWorkers = (replicas * (100 + surge)) / 100;
+/** What 100 + surge are made of: each version's head, and the workers. */
+const quota = { pods: String(mostWorkers + 2), "requests.nvidia.com/gpu": String(mostWorkers) };
 
 /** What two processors answer beside clusters that start. */
 const REQUESTS_A_SECOND = 10;
 const LOOK_MS = 500;
 const SERVICE = "versions";
 
-/** What was seen while something ran. */
-export interface Observed<T> {
+const WITHIN_SECONDS = 300;
+/** Where a pod of {@link FullService.fromWithin} has the host's files. */
+const HOST = "/host";
+
+/** What users saw while something ran. */
+export interface Loaded<T> {
   result: T;
   seconds: number;
+  load: Load["counts"];
+  streams: Streams;
+}
+
+/** What was seen beside that. */
+export interface Observed<T> extends Loaded<T> {
   /** Worker pods of each version, one number after the other. */
   workersOf: Record<string, number[]>;
   watch: InvariantWatch;
-  load: Load["counts"];
-  streams: Streams;
 }
 
 /** A bed of level full with a namespace, an account that has the rights of the example, and a user's project in it. */
@@ -46,17 +57,25 @@ export class FullService {
     private readonly versions: readonly string[],
   ) {}
 
-  /** @param versions all that may ever be about */
-  static async start(versions: readonly string[]): Promise<FullService> {
+  /**
+   * @param versions all that may ever be about
+   * @param settings of `rayshift:kubernetes`, beside namespace and gateway
+   */
+  static async start(
+    versions: readonly string[],
+    { gateway = {}, ...settings }: { gateway?: object; [key: string]: unknown } = {},
+  ): Promise<FullService> {
     const bed = await startBed("full");
     try {
       const namespace = await bed.namespace();
       await applyExample(bed, namespace, "access.yaml");
       const kubeconfig = await bed.kubeconfigFor(namespace, "rayshift");
       const project = new KubernetesProject(
-        { kubeconfig, context: bed.context, namespace, gateway: { name: "edge", className: GATEWAY_CLASS } },
+        { namespace, gateway: { name: "edge", className: GATEWAY_CLASS, ...gateway }, ...settings },
         { idleTimeoutSeconds: 3, drainTimeoutSeconds: 5, startupTimeoutSeconds: 300 },
       );
+      // Not in the stack's config: in a pod its own account is taken.
+      process.env.KUBECONFIG = project.environment.KUBECONFIG = kubeconfig;
       return new FullService(bed, namespace, project, versions);
     } catch (error) {
       await bed.stop();
@@ -68,13 +87,43 @@ export class FullService {
     return this.project.folder;
   }
 
+  /** Lets the namespace have what 100 + surge take, and not one pod or GPU more. */
+  async limit(): Promise<void> {
+    await this.bed.api.create(`/api/v1/namespaces/${this.namespace}/resourcequotas`, {
+      metadata: { name: "fits" },
+      spec: { hard: quota },
+    });
+  }
+
+  /** Whether the API server would let the namespace have one pod more, with so many GPUs; none is made. */
+  async admits(gpus: number): Promise<boolean> {
+    const resources = { limits: { "nvidia.com/gpu": String(gpus) } };
+    const pod = {
+      metadata: { name: "one-more" },
+      spec: { containers: [{ name: "one", image: RAY_IMAGE, resources }] },
+    };
+    try {
+      await this.bed.api.create(`/api/v1/namespaces/${this.namespace}/pods?dryRun=All`, pod);
+      return true;
+    } catch (error) {
+      if (error instanceof ApiError && error.status === 403 && error.message.includes("exceeded quota")) return false;
+      throw error;
+    }
+  }
+
+  /** What the quota has refused so far. */
+  async refusals(): Promise<string[]> {
+    const events = await this.list("/api/v1", "events");
+    return events.map(({ message }) => String(message)).filter((message) => message.includes("exceeded quota"));
+  }
+
   /** A service file of the version. */
-  file(version: string, environment: Record<string, string> = {}): string {
+  file(version: string, environment: Record<string, string> = {}, image = RAY_IMAGE): string {
     const file = join(this.folder, `${version}.yaml`);
     const service = {
       name: SERVICE,
       version_name: version,
-      image_uri: RAY_IMAGE,
+      image_uri: image,
       env_vars: { VERSION: version, ...environment },
       applications: [
         {
@@ -91,6 +140,27 @@ export class FullService {
     return file;
   }
 
+  /**
+   * Gives a command in a pod whose service account has the rights of the example: no kubeconfig, and the API server as a pod
+   * finds it. The pod sees the host's files, since no image has Node.js, Pulumi and rayshift.
+   *
+   * @returns its exit code and what it said
+   */
+  async fromWithin(...args: string[]): Promise<{ code: number; said: string }> {
+    const name = "within";
+    const pods = `/api/v1/namespaces/${this.namespace}/pods`;
+    await this.bed.api.create(pods, podFor(name, this.project, args));
+    try {
+      const { exitCode } = await until(`an end of ${args.join(" ")} in a pod`, WITHIN_SECONDS, async () => {
+        const { status } = await this.bed.api.get(`${pods}/${name}`);
+        return status.containerStatuses?.[0]?.state?.terminated as { exitCode: number } | undefined;
+      });
+      return { code: exitCode, said: await this.bed.api.get<string>(`${pods}/${name}/log`) };
+    } finally {
+      await this.bed.api.delete(`${pods}/${name}?gracePeriodSeconds=0`);
+    }
+  }
+
   /** Where Envoy answers, on this host, and the token for it. */
   async reach(): Promise<Endpoint> {
     if (this.endpoint !== undefined) return this.endpoint;
@@ -101,10 +171,9 @@ export class FullService {
     return this.endpoint;
   }
 
-  /** Runs something under load: no invariant may be broken, no request may fail and no answer be cut off. */
-  async safely<T>(run: () => Promise<T>): Promise<Observed<T>> {
+  /** Runs something under load: no request may fail and no answer be cut off. */
+  async underLoad<T>(run: () => Promise<T>): Promise<Loaded<T>> {
     const endpoint = await this.reach();
-    const { watch, workersOf } = this.watch();
     const load = new Load(endpoint, REQUESTS_A_SECOND);
     const streams = new Streams(endpoint);
     const began = Date.now();
@@ -114,17 +183,24 @@ export class FullService {
       result = await run();
       seconds = (Date.now() - began) / 1000;
     } finally {
-      await watch.stop();
       await Promise.all([load.stop(), streams.stop()]);
     }
     const { times: _, ...counts } = load.counts;
-    assert.deepEqual(watch.violations, []);
     assert.equal(counts.failed, 0, JSON.stringify(counts));
     assert.deepEqual(streams.cut, [], `of ${streams.sent} streams`);
     assert.ok(counts.sent > REQUESTS_A_SECOND, `${counts.sent} requests`);
+    return { result, seconds, load: load.counts, streams };
+  }
+
+  /** The same, and no invariant may be broken. */
+  async safely<T>(run: () => Promise<T>): Promise<Observed<T>> {
+    await this.reach();
+    const { watch, workersOf } = this.watch();
+    const loaded = await this.underLoad(run).finally(() => watch.stop());
+    assert.deepEqual(watch.violations, []);
     // Fewer than this prove nothing.
     assert.ok(watch.weighed >= 10, `${watch.weighed} of ${watch.samples} samples with weights`);
-    return { result, seconds, workersOf, watch, load: load.counts, streams };
+    return { ...loaded, workersOf, watch };
   }
 
   /** The invariants, watched until it is stopped. */
@@ -176,4 +252,41 @@ export class FullService {
       await this.bed.stop();
     }
   }
+}
+
+/** A pod that runs the command line in a user's project, in the host's root, with the token where programs look for it. */
+function podFor(name: string, { folder, environment }: KubernetesProject, args: readonly string[]): KubernetesObject {
+  const taken = Object.entries(environment).filter(([key]) => /^(PATH$|PULUMI_|RAYSHIFT_)/.test(key));
+  const command = ["chroot", HOST, "env", "-C", folder, process.execPath, commandLine, ...args];
+  const token = [
+    { serviceAccountToken: { path: "token", expirationSeconds: 3600 } },
+    { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
+    { downwardAPI: { items: [{ path: "namespace", fieldRef: { fieldPath: "metadata.namespace" } }] } },
+  ];
+  return {
+    metadata: { name },
+    spec: {
+      restartPolicy: "Never",
+      serviceAccountName: "rayshift",
+      automountServiceAccountToken: false,
+      containers: [
+        {
+          name,
+          image: RAY_IMAGE,
+          command,
+          // A home without a kubeconfig.
+          env: [...taken, ["HOME", folder]].map(([key, value]) => ({ name: key, value })),
+          volumeMounts: [
+            { name: "host", mountPath: HOST, mountPropagation: "HostToContainer" },
+            // /var/run leads there.
+            { name: "token", mountPath: `${HOST}/run/secrets/kubernetes.io/serviceaccount`, readOnly: true },
+          ],
+        },
+      ],
+      volumes: [
+        { name: "host", hostPath: { path: "/" } },
+        { name: "token", projected: { sources: token } },
+      ],
+    },
+  };
 }

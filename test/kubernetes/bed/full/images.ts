@@ -55,8 +55,8 @@ export const NOBODY = 65532;
 const SUITE = "bookworm";
 /** Of that suite. */
 const PYTHON = "3.11";
-/** KubeRay's probes call wget. */
-const DEBIAN_PACKAGES = ["python3", "wget", "ca-certificates"];
+/** KubeRay's probes call wget; Redis is for tests of heads whose state it keeps. */
+const DEBIAN_PACKAGES = ["python3", "wget", "ca-certificates", "redis-server"];
 const site = join("usr", "local", "lib", `python${PYTHON}`, "dist-packages");
 /** What Envoy is linked with. */
 const LIBRARIES = /^(libm|librt|libdl|libpthread|libc|libnss_dns|libnss_files|libresolv)\.so\.\d+$/;
