@@ -20,7 +20,7 @@ export function kubernetesTarget(times: TargetSettings, settings: KubernetesSett
     ...(context === undefined ? {} : { context }),
     namespace,
   };
-  const provider = new Provider("kubernetes", { ...where, enableServerSideApply: true });
+  const provider = providerFor(where);
   const { service } = times;
   const stack = `${pulumi.getProject()}/${pulumi.getStack()}`;
   const route: HttpRouteAddress = { ...where, name: service, service };
@@ -31,6 +31,20 @@ export function kubernetesTarget(times: TargetSettings, settings: KubernetesSett
     applications: (args, options) => applications(times, route, args, options),
     loadBalancer: (args, options) => new KubernetesLoadBalancer("load-balancer", { ...shared, ...args }, options),
   };
+}
+
+/**
+ * Pulumi's SDK would write the path in KUBECONFIG down in the stack, and updates elsewhere, in a pod above all, would look for
+ * that file. Its plugin finds the variable by itself.
+ */
+function providerFor(where: { kubeconfig?: string; context?: string; namespace: string }): Provider {
+  const { KUBECONFIG: own } = process.env;
+  delete process.env.KUBECONFIG;
+  try {
+    return new Provider("kubernetes", { ...where, enableServerSideApply: true });
+  } finally {
+    if (own !== undefined) process.env.KUBECONFIG = own;
+  }
 }
 
 function applications(

@@ -107,6 +107,19 @@ describe("the target kubernetes", () => {
     assert.ok(!without.resources.some(({ name }) => name === "security-policy" || name === "query-token-secret"));
   });
 
+  it("does not bind the stack to the kubeconfig that the environment names", async () => {
+    const before = process.env.KUBECONFIG;
+    process.env.KUBECONFIG = "/somewhere/config";
+    try {
+      const { resources } = await declared(first, undefined, { kubeconfig: undefined });
+      assert.equal(JSON.stringify(resources).includes("/somewhere"), false);
+      assert.equal(process.env.KUBECONFIG, "/somewhere/config");
+    } finally {
+      if (before === undefined) delete process.env.KUBECONFIG;
+      else process.env.KUBECONFIG = before;
+    }
+  });
+
   it("waits for a cluster's end after its RayService is deleted, with what KubeRay needs for that still there", async () => {
     const { resources } = await declared(first, undefined);
     const { inputs } = named(resources, "end-v1");

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { type Endpoint, Load } from "../../../rollout/demo/load";
@@ -30,6 +30,8 @@ const SERVICE = "versions";
 const WITHIN_SECONDS = 300;
 /** Where a pod of {@link FullService.fromWithin} has the host's files. */
 const HOST = "/host";
+/** What the command has said; the API server does not find a node by its name here, and so no pod's log. */
+const SAID = "within.log";
 
 /** What users saw while something ran. */
 export interface Loaded<T> {
@@ -155,7 +157,7 @@ export class FullService {
         const { status } = await this.bed.api.get(`${pods}/${name}`);
         return status.containerStatuses?.[0]?.state?.terminated as { exitCode: number } | undefined;
       });
-      return { code: exitCode, said: await this.bed.api.get<string>(`${pods}/${name}/log`) };
+      return { code: exitCode, said: readFileSync(join(this.folder, SAID), "utf8") };
     } finally {
       await this.bed.api.delete(`${pods}/${name}?gracePeriodSeconds=0`);
     }
@@ -257,7 +259,8 @@ export class FullService {
 /** A pod that runs the command line in a user's project, in the host's root, with the token where programs look for it. */
 function podFor(name: string, { folder, environment }: KubernetesProject, args: readonly string[]): KubernetesObject {
   const taken = Object.entries(environment).filter(([key]) => /^(PATH$|PULUMI_|RAYSHIFT_)/.test(key));
-  const command = ["chroot", HOST, "env", "-C", folder, process.execPath, commandLine, ...args];
+  const script = `cd "$0" && exec "$@" >${SAID} 2>&1`;
+  const command = ["chroot", HOST, "sh", "-c", script, folder, process.execPath, commandLine, ...args];
   const token = [
     { serviceAccountToken: { path: "token", expirationSeconds: 3600 } },
     { configMap: { name: "kube-root-ca.crt", items: [{ key: "ca.crt", path: "ca.crt" }] } },
@@ -277,7 +280,7 @@ function podFor(name: string, { folder, environment }: KubernetesProject, args: 
           // A home without a kubeconfig.
           env: [...taken, ["HOME", folder]].map(([key, value]) => ({ name: key, value })),
           volumeMounts: [
-            { name: "host", mountPath: HOST, mountPropagation: "HostToContainer" },
+            { name: "host", mountPath: HOST },
             // /var/run leads there.
             { name: "token", mountPath: `${HOST}/run/secrets/kubernetes.io/serviceaccount`, readOnly: true },
           ],
