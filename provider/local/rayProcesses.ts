@@ -42,14 +42,21 @@ export function clusterProcesses(directory: string): ClusterProcess[] {
     });
 }
 
-/** How many worker nodes of the cluster run, by their raylets. Some ms of CPU time, and not a word to Ray. */
+/**
+ * How many worker nodes of the cluster run, by their raylets. Some ms of CPU time, and not a word to Ray. A raylet that
+ * starts a process is there twice for a moment: until that process becomes another program it looks like its parent.
+ */
 export function liveWorkerCount(directory: string): number {
   const mark = `--temp_dir=${rayDirectory(directory)}`;
-  return pids().filter((pid) => {
-    if (readProc(pid, "comm")?.trim() !== "raylet") return false;
-    const words = readProc(pid, "cmdline")?.split("\0") ?? [];
-    return words.includes(mark) && !words.includes("--head") && identify(pid) !== undefined;
-  }).length;
+  const raylets = pids().flatMap((pid) => {
+    if (readProc(pid, "comm")?.trim() !== "raylet") return [];
+    const isOurs = readProc(pid, "cmdline")?.split("\0").includes(mark) === true;
+    return (isOurs && identify(pid) !== undefined && look(pid)) || [];
+  });
+  const all = new Set(raylets.map(({ pid }) => pid));
+  return raylets.filter(
+    ({ pid, parent }) => !all.has(parent) && readProc(pid, "cmdline")?.split("\0").includes("--head") === false,
+  ).length;
 }
 
 /**

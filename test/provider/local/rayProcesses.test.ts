@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { CLUSTER_VARIABLE, clusterProcesses, endCluster } from "../../../provider/local/rayProcesses";
+import { CLUSTER_VARIABLE, clusterProcesses, endCluster, liveWorkerCount } from "../../../provider/local/rayProcesses";
 
 /** Prints a line once it is ready and sleeps; `title` is the name that the kernel shows. */
 const SLEEPER = `
@@ -14,6 +14,17 @@ ctypes.CDLL(None).prctl(15, title.encode())
 if stubborn: signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if child: subprocess.Popen(["sleep", "60"], env={})
 print("ready", flush=True)
+time.sleep(60)
+`;
+
+/** Under a raylet's name, with a child that has not become another program yet and ends with it. */
+const FORKING = `
+import ctypes, os, signal, time
+libc = ctypes.CDLL(None)
+libc.prctl(15, b"raylet")
+if os.fork() == 0:
+    libc.prctl(1, signal.SIGKILL)
+    print("ready", flush=True)
 time.sleep(60)
 `;
 
@@ -49,6 +60,23 @@ describe("the processes of a cluster", function () {
     return process_;
   }
   const found = () => clusterProcesses(directory).map(({ pid }) => pid);
+
+  it("count a raylet once that starts a process, which looks like it until it is another program", async () => {
+    const raylet = (...words: string[]) => {
+      const mark = `--temp_dir=${directory}/ray`;
+      const child = spawn(process.env.RAYSHIFT_PYTHON ?? "python3", ["-c", FORKING, mark, ...words], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      started.push(child);
+      return new Promise((ready) => child.stdout!.once("data", ready));
+    };
+    await raylet();
+    assert.equal(liveWorkerCount(directory), 1);
+    await raylet("--head");
+    assert.equal(liveWorkerCount(directory), 1, "the head's raylet, and what it starts, is no worker");
+    await raylet();
+    assert.equal(liveWorkerCount(directory), 2);
+  });
 
   it("are those with its variable and their children, whatever those changed", async () => {
     const head = await start({ marked: directory }, { child: true });
