@@ -1,6 +1,8 @@
 import { statSync } from "node:fs";
 import { request as requestHttp } from "node:http";
 import { Agent, type RequestOptions, request as requestHttps } from "node:https";
+import { homedir } from "node:os";
+import { delimiter, join } from "node:path";
 import type { ApiServerAddress } from "../serve/dashboard";
 
 /** Which API server, whatever the namespace. */
@@ -61,8 +63,8 @@ type KubeConfig = InstanceType<Awaited<ReturnType<typeof client>>["KubeConfig"]>
 
 interface Loaded {
   config: KubeConfig;
-  /** Of the file that it was read from; another one and it is read again. */
-  modified: number | undefined;
+  /** The files that it was read from, each as it was then; others and it is read again. */
+  source: string;
   /** Keeps connections: a rollout asks several times a second, and each would cost a handshake. */
   agent?: Agent;
 }
@@ -214,9 +216,9 @@ const same = (a: unknown, b: unknown) => String(a) === String(b);
 async function configOf(server: ApiServer): Promise<Loaded> {
   const { kubeconfig, context } = server;
   const key = keyOf(server);
-  const modified = kubeconfig === undefined ? undefined : modifiedAt(kubeconfig);
+  const source = sourceOf(kubeconfig);
   const known = loaded.get(key);
-  if (known !== undefined && known.modified === modified) return known;
+  if (known !== undefined && known.source === source) return known;
   retire(known?.agent);
   const { KubeConfig } = await client();
   const config = new KubeConfig();
@@ -230,7 +232,7 @@ async function configOf(server: ApiServer): Promise<Loaded> {
     if (config.getContextObject(context) === null) throw new ApiServerUnreachable(noContext(server, config));
     config.setCurrentContext(context);
   }
-  const fresh = { config, modified };
+  const fresh = { config, source };
   loaded.set(key, fresh);
   return fresh;
 }
@@ -240,8 +242,11 @@ function noContext(server: ApiServer, config: KubeConfig): string {
   return `${nameOf(server)} has no such context, or one without a cluster; it has ${known.join(", ") || "none"}`;
 }
 
-function modifiedAt(file: string): number | undefined {
-  return statSync(file, { throwIfNoEntry: false })?.mtimeMs;
+/** The usual rules of the client, where the stack names no file. */
+function sourceOf(kubeconfig: string | undefined): string {
+  const usual = () => (process.env.KUBECONFIG || join(homedir(), ".kube", "config")).split(delimiter);
+  const files = kubeconfig === undefined ? usual() : [kubeconfig];
+  return files.map((file) => `${file} ${statSync(file, { throwIfNoEntry: false })?.mtimeMs}`).join();
 }
 
 const keyOf = ({ kubeconfig = "", context = "" }: ApiServer) => `${kubeconfig}\n${context}`;
