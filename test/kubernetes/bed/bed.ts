@@ -19,6 +19,7 @@ import {
   gatewayDefinitions,
   kuberayDefinitions,
   kwok,
+  networkPolicies,
   nodePrograms,
   type Part,
   podPrograms,
@@ -50,7 +51,7 @@ const parts: Record<Level, Part[]> = {
   api: apiParts,
   kwok: kwokParts,
   gateway: [...kwokParts, envoyGateway],
-  full: [...apiParts, nodePrograms, podPrograms, envoyGateway],
+  full: [...apiParts, nodePrograms, networkPolicies, podPrograms, envoyGateway],
 };
 
 /** ms that a test may wait for a bed whose parts all have to be built. */

@@ -96,6 +96,17 @@ export const podPrograms: Part = {
   expected: "1 to 3 minutes",
 };
 
+/** Puts NetworkPolicies into effect on a node. */
+export const networkPolicies: Part = {
+  name: "network-policies",
+  folder: join(modules, "network-policies"),
+  main: "github.com/cloudnativelabs/kube-router",
+  programs: { "network-policies": "./network-policies" },
+  linkerFlags: none,
+  files: [],
+  expected: "1 to 3 minutes",
+};
+
 export const kuberayDefinitions: Part = {
   name: "kuberay-definitions",
   folder: join(modules, "control-plane"),

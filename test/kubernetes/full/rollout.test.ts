@@ -9,8 +9,8 @@ import { FullService, mostWorkers, type Observed, replicas, surge } from "./serv
 
 /**
  * Rollouts by the driver and the Pulumi engine on a real node: Ray in pods, KubeRay, Envoy Gateway and Envoy, by an account
- * that has the rights of the example and no others. Fakes: the GPUs, and the plugin of @pulumi/kubernetes. Nobody enforces
- * the NetworkPolicy. The tests build on each other.
+ * that has the rights of the example and no others. Fakes: the GPUs, and the plugin of @pulumi/kubernetes. The tests
+ * build on each other.
  */
 describe("a service on a node of Kubernetes", function () {
   this.timeout(BUILD_MS);
@@ -46,6 +46,20 @@ describe("a service on a node of Kubernetes", function () {
     const { url } = await service.reach();
     assert.equal(await versionAnswering({ url, token: undefined }), "401");
     assert.equal(await versionAnswering({ url, token: "another" }), "401");
+  });
+
+  it("is reached by the gateway only, its dashboard aside, and by its own pods", async () => {
+    const pods = await service.list("/api/v1", "pods");
+    const [head, worker] = ["head", "worker"].map(
+      (type) => pods.find(({ metadata }) => metadata.labels?.["ray.io/node-type"] === type)?.status.podIP as string,
+    );
+    const [dashboard, ...closed] = [`${head}:8265`, `${head}:8000`, `${head}:6379`, `${worker}:8000`];
+    assert.deepEqual(await service.reachableFor({}, dashboard!, ...closed), [dashboard]);
+    const own = pods[0]?.metadata.labels?.["rayshift.io/service"] ?? "";
+    assert.deepEqual(await service.reachableFor({ "rayshift.io/service": own }, dashboard!, ...closed), [
+      dashboard,
+      ...closed,
+    ]);
   });
 
   it("rolls out under load with no request failed, with workers that come and go, in a quota that just fits", async () => {

@@ -28,10 +28,33 @@ const LOOK_MS = 500;
 const SERVICE = "versions";
 
 const WITHIN_SECONDS = 300;
+const ASK_SECONDS = 8;
 /** Where a pod of {@link FullService.fromWithin} has the host's files. */
 const HOST = "/host";
 /** What the command has said; the API server does not find a node by its name here, and so no pod's log. */
 const SAID = "within.log";
+
+/** Tells which of the addresses take a connection within their time; a policy may come into effect after a pod has started. */
+const ASKING = `
+import json, socket, sys, time
+def answers(address):
+    host, port = address.rsplit(":", 1)
+    end = time.monotonic() + ${ASK_SECONDS}
+    while time.monotonic() < end:
+        try:
+            socket.create_connection((host, int(port)), 1).close()
+            return True
+        except OSError:
+            time.sleep(0.2)
+    return False
+json.dump([each for each in sys.argv[1:] if answers(each)], open("/dev/termination-log", "w"))
+`;
+
+/** How a container has ended. */
+interface Terminated {
+  exitCode: number;
+  message?: string;
+}
 
 /** What users saw while something ran. */
 export interface Loaded<T> {
@@ -149,15 +172,29 @@ export class FullService {
    * @returns its exit code and what it said
    */
   async fromWithin(...args: string[]): Promise<{ code: number; said: string }> {
-    const name = "within";
+    const { exitCode } = await this.ended(podFor("within", this.project, args));
+    return { code: exitCode, said: readFileSync(join(this.folder, SAID), "utf8") };
+  }
+
+  /** Which of these, each HOST:PORT, a pod of the namespace with these labels can connect to. */
+  async reachableFor(labels: Record<string, string>, ...addresses: string[]): Promise<string[]> {
+    const container = { name: "asker", image: RAY_IMAGE, command: ["python3", "-c", ASKING, ...addresses] };
+    const spec = { restartPolicy: "Never", containers: [container] };
+    const { exitCode, message } = await this.ended({ metadata: { name: "asker", labels }, spec });
+    assert.equal(exitCode, 0);
+    return JSON.parse(message ?? "") as string[];
+  }
+
+  /** Lets a pod run to its end, and removes it. */
+  private async ended(pod: KubernetesObject): Promise<Terminated> {
+    const { name } = pod.metadata;
     const pods = `/api/v1/namespaces/${this.namespace}/pods`;
-    await this.bed.api.create(pods, podFor(name, this.project, args));
+    await this.bed.api.create(pods, pod);
     try {
-      const { exitCode } = await until(`an end of ${args.join(" ")} in a pod`, WITHIN_SECONDS, async () => {
+      return await until(`an end of the pod ${name}`, WITHIN_SECONDS, async () => {
         const { status } = await this.bed.api.get(`${pods}/${name}`);
-        return status.containerStatuses?.[0]?.state?.terminated as { exitCode: number } | undefined;
+        return status.containerStatuses?.[0]?.state?.terminated as Terminated | undefined;
       });
-      return { code: exitCode, said: readFileSync(join(this.folder, SAID), "utf8") };
     } finally {
       await this.bed.api.delete(`${pods}/${name}?gracePeriodSeconds=0`);
     }

@@ -27,6 +27,7 @@ const packages: Record<string, string> = {
   [join(CNI_PLUGINS, "bridge")]: "containernetworking-plugins",
   [join(CNI_PLUGINS, "portmap")]: "containernetworking-plugins",
   iptables: "iptables",
+  ipset: "ipset",
   conntrack: "conntrack",
   debootstrap: "debootstrap",
   mount: "mount",

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { KubernetesObject } from "../api";
 import type { Folders } from "../binaries";
-import type { ControlPlane } from "../controlPlane";
+import { type ControlPlane, SERVICE_NETWORK } from "../controlPlane";
 import { NODE_ADDRESS } from "../network";
 import type { Processes } from "../processes";
 import { until } from "../until";
@@ -44,8 +44,8 @@ export const KERNEL_DEFAULTS: Record<string, string> = {
 const SHADOWED = ["/var/lib", "/var/log"];
 
 /**
- * Starts a node: containerd, the kubelet and kube-proxy, in namespaces of their own for processes and mounts, which end
- * with this process however it ends, and all pods with them. Takes the images in, and waits until the node is ready.
+ * Starts a node: containerd, the kubelet, kube-proxy and what puts NetworkPolicies into effect, in namespaces of their own for
+ * processes and mounts, which end with this process however it ends, and all pods with them. Takes the images in, and waits until the node is ready.
  *
  * @param folder of the bed; its name becomes that of the node's control group
  * @param layouts folders of images
@@ -83,6 +83,13 @@ export async function startMachine(
   );
   const path = `/api/v1/nodes/${NODE}`;
   await until("the node, ready", START_SECONDS, async () => isReady(await plane.api.get(path)) || undefined, processes);
+  start(
+    "network-policies",
+    join(folders["network-policies"]!, "network-policies"),
+    `--kubeconfig=${plane.inner}`,
+    `--node=${NODE}`,
+    `--services=${SERVICE_NETWORK}`,
+  );
   await plane.api.patch(`${path}/status`, [
     { op: "add", path: "/status/capacity/nvidia.com~1gpu", value: String(GPUS) },
   ]);
