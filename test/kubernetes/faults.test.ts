@@ -63,30 +63,28 @@ describe("a service on a Kubernetes that lacks something", function () {
   });
 
   it("is told which definitions are missing, and what brings them", async () => {
-    const definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    for (const name of ["rayservices.ray.io", "httproutes.gateway.networking.k8s.io"]) {
-      await bed.api.delete(`${definitions}/${name}`);
-    }
-    const gone = async (path: string, name: string) => {
-      const known = await bed.api.get(path).catch((error) => {
-        if (error instanceof ApiError && error.status === 404) return {};
-        throw error;
+    /** Definitions, each PLURAL.GROUP, and the path where their group is told. */
+    const lose = async (path: string, ...definitions: string[]) => {
+      for (const name of definitions) {
+        await bed.api.delete(`/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${name}`);
+      }
+      const plurals = definitions.map((name) => name.split(".")[0]);
+      await until(`the loss of ${definitions.join(" and ")}`, LOSS_SECONDS, async () => {
+        const known = await bed.api.get(path).catch((error) => {
+          if (error instanceof ApiError && error.status === 404) return {};
+          throw error;
+        });
+        const text = JSON.stringify(known);
+        return !plurals.some((plural) => text.includes(`"${plural}"`)) || undefined;
       });
-      return !JSON.stringify(known).includes(`"${name}"`) || undefined;
     };
-    await until("the loss", LOSS_SECONDS, () => gone("/apis/ray.io/v1", "rayservices"));
-    await until("the loss", LOSS_SECONDS, () => gone("/apis/gateway.networking.k8s.io/v1", "httproutes"));
+    await lose("/apis/ray.io/v1", "rayservices.ray.io");
+    await lose("/apis/gateway.networking.k8s.io/v1", "httproutes.gateway.networking.k8s.io");
     const said = await deployed({ gateway: { name: "none" } });
     assert.match(said, /no rayservices of KubeRay \(ray\.io\/v1\); install its operator, 1\.5 or newer, with its CRDs/);
     assert.match(said, /no httproutes of Gateway API .*; install its CRDs/);
     const group = "gateway.envoyproxy.io";
-    const { items } = await bed.api.get<{ items: Array<{ metadata: { name: string } }> }>(definitions);
-    for (const { metadata } of items) {
-      if (metadata.name.endsWith(group)) await bed.api.delete(`${definitions}/${metadata.name}`);
-    }
-    for (const name of ["securitypolicies", "httproutefilters"]) {
-      await until("the loss", LOSS_SECONDS, () => gone(`/apis/${group}/v1alpha1`, name));
-    }
+    await lose(`/apis/${group}/v1alpha1`, `securitypolicies.${group}`, `httproutefilters.${group}`);
     // The API server may keep the group, without anything in it.
     assert.match(
       await deployed({ gateway: { name: "none" } }),

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
@@ -37,7 +39,14 @@ describe("a service on Kubernetes", function () {
   });
   after(() => service?.stop());
 
-  const engineEnds = () => until("the engine's end", 60, () => project.engines().length === 0 || undefined);
+  /** Both, and waits until neither is left: a killed process holds its lock until the kernel is done with it. */
+  const killWithEngine = async (driver: ChildProcess) => {
+    const ended = once(driver, "exit");
+    driver.kill("SIGKILL");
+    for (const pid of project.engines()) process.kill(pid, "SIGKILL");
+    await ended;
+    await until("the engine's end", 60, () => project.engines().length === 0 || undefined);
+  };
 
   it("can be planned without a cluster", async () => {
     const elsewhere = new KubernetesProject({ kubeconfig: join(project.folder, "none"), gateway: { name: "none" } });
@@ -139,9 +148,7 @@ describe("a service on Kubernetes", function () {
     await until("the canary's RayService", 60, async () => {
       return (await service.rayServices()).includes("versions-v5") || undefined;
     });
-    driver.kill("SIGKILL");
-    for (const pid of project.engines()) process.kill(pid, "SIGKILL");
-    await engineEnds();
+    await killWithEngine(driver);
     assert.equal((await rollback({ folder: project.folder })).outcome, "rolledBack");
     assert.deepEqual(await service.rayServices(), ["versions-v2"]);
     assert.equal((await status({ folder: project.folder })).state, "RUNNING");
@@ -155,9 +162,7 @@ describe("a service on Kubernetes", function () {
       const { spec } = await service.bed.api.get(service.routePath);
       return JSON.stringify(spec).includes("versions-v6-serve-svc") || undefined;
     });
-    driver.kill("SIGKILL");
-    for (const pid of project.engines()) process.kill(pid, "SIGKILL");
-    await engineEnds();
+    await killWithEngine(driver);
     assert.equal((await deploy({ folder: project.folder, file, maxSurgePercent: surge })).outcome, "completed");
     const answers = await traffic.stop();
     assert.deepEqual(Object.keys(answers).sort(), ["v2", "v6"], JSON.stringify(answers));

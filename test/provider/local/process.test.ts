@@ -36,8 +36,10 @@ describe("one process of the host", () => {
   });
 
   it("is asked before it is forced to end", async () => {
-    assert.ok(await endProcess(await start("trap 'exit 7' TERM"), [{ signal: "SIGTERM", waitMs: 2000 }]));
-    assert.equal(child.exitCode, 7);
+    const polite = await start("trap 'exit 7' TERM");
+    const exited = once(child, "exit");
+    assert.ok(await endProcess(polite, [{ signal: "SIGTERM", waitMs: 2000 }]));
+    assert.deepEqual(await exited, [7, null]);
     const stubborn = await start("trap '' TERM");
     assert.equal(await endProcess(stubborn, [{ signal: "SIGTERM", waitMs: 150 }]), false);
     const steps = [
