@@ -16,7 +16,7 @@ export interface ApplicationsOnTarget {
 /** The applications of one version, on its cluster; they end with it. */
 export function applicationsOn(
   { cluster, version, canary, surge, behindLoadBalancer }: ApplicationsArgs,
-  { startupTimeoutSeconds, drainTimeoutSeconds, secret }: TargetSettings,
+  { startupTimeoutSeconds, drainTimeoutSeconds, idleTimeoutSeconds, secret }: TargetSettings,
   { dashboard, config, balancer }: ApplicationsOnTarget,
   options: pulumi.CustomResourceOptions,
 ): Applications {
@@ -32,7 +32,9 @@ export function applicationsOn(
       canary,
       timeoutSeconds: startupTimeoutSeconds,
       drainTimeoutSeconds,
-      ...(surge === undefined ? {} : { surge: pulumi.output(surge) as pulumi.Output<SurgeGuard> }),
+      ...(surge === undefined
+        ? {}
+        : { surge: pulumi.output({ ...surge, idleTimeoutSeconds }) as pulumi.Output<SurgeGuard> }),
       ...(behindLoadBalancer ? { traffic } : {}),
     },
     // Asking Serve to delete them before their cluster ends would only take time.

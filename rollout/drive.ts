@@ -1,7 +1,7 @@
 import { waypointOf } from "../components/placement";
 import type { RolloutRecord } from "../components/record";
 import type { ConfiguredWaypoint } from "../components/stackConfig";
-import { EngineEnded, UpdateFailed } from "./errors";
+import { CanaryInTheWay, EngineEnded, UpdateFailed } from "./errors";
 import { type Inspection, inspect, primaryServes } from "./inspect";
 import {
   canReachInOneUpdate,
@@ -49,6 +49,8 @@ export interface Rollout {
 /**
  * Walks a service to a goal, one update a waypoint. Each waypoint is planned from what really runs, not from the
  * record, so a walk goes on from wherever a failed or killed update left the service.
+ *
+ * @throws CanaryInTheWay when an update of a way back failed while the canary was unhealthy, and the primary serves
  */
 export async function walkTo(session: Session, deployed: Deployed, rollout: Rollout): Promise<WalkEnd> {
   const { goal, versions } = rollout;
@@ -83,6 +85,7 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
     const looks = leap
       ? seen.gone.length > 1
       : leftover || seen.gone.length > 0 || seen.drifted || !equal(seen.at, standing);
+    let unhealthy: string | undefined;
     const update = (refresh: boolean) =>
       watchedUpdate(session, current, {
         message: `${versions.canary}: ${next.canaryTraffic}% of the traffic, capacities ${next.primaryCapacity}% and ${next.canaryCapacity}%`,
@@ -92,12 +95,17 @@ export async function walkTo(session: Session, deployed: Deployed, rollout: Roll
         endWhenUnhealthy: forward,
         withdrawal: rollout.withdrawal,
         refresh,
+        onLook: (looked) => {
+          unhealthy = looked.unhealthy.canary ?? unhealthy;
+        },
       });
-    const end = await update(looks).catch((error: unknown) => {
+    const end = await update(looks).catch(async (error: unknown) => {
+      if (forward || !(error instanceof UpdateFailed) || error instanceof EngineEnded) throw error;
+      const beside = unhealthy !== undefined && (await inspect(current.rollout, current.targets, session.signal));
+      if (beside && primaryServes(beside)) throw new CanaryInTheWay(error.message);
       // The record may be ahead of what the engine knows: a broken-off update writes it before its last operation ends. A
       // primary that only then was shrunk the engine believes to be whole.
-      const again = !forward && !looks && error instanceof UpdateFailed && !(error instanceof EngineEnded);
-      if (!again) throw error;
+      if (looks) throw error;
       return update(true);
     });
     leftover = false;

@@ -46,6 +46,11 @@ export class EngineEnded extends UpdateFailed {
   override readonly name = "EngineEnded";
 }
 
+/** An update of a way back failed beside a canary that is unhealthy, and may be what it failed on. Exit code 1. */
+export class CanaryInTheWay extends UpdateFailed {
+  override readonly name = "CanaryInTheWay";
+}
+
 /** The exit code of anything thrown: 1 for what nobody foresaw, 2 for invalid input. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof RayshiftError) return error.exitCode;

@@ -1,7 +1,7 @@
 import { waypointOf } from "../components/placement";
 import type { PlacedVersion, RejectedVersion } from "../components/record";
 import { elsewhere, type Rollout, walkTo } from "./drive";
-import { DeadlinePassed, RolledBack, UpdateFailed } from "./errors";
+import { CanaryInTheWay, DeadlinePassed, RolledBack, UpdateFailed } from "./errors";
 import { type Inspection, inspect, primaryServes } from "./inspect";
 import { equal, primaryOnly, type Waypoint } from "./plan";
 import { type Deployed, isDeployed, type Session } from "./session";
@@ -39,7 +39,8 @@ export async function giveUp(
   }
   const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
   // All at once asks nobody whether the primary can take its traffic: only for one that serves.
-  if (how.atOnce && why.kind === "unhealthy" && primaryServes(seen)) await backAtOnce(session, deployed, seen);
+  if (how.atOnce && why.kind === "unhealthy" && primaryServes(seen))
+    await backAtOnce(session, deployed, seen, keepsNodes(deployed) ? "afterCanary" : "atOnce");
   else await goBack(session, deployed, goal.surge);
   throw new (why.kind === "deadline" ? DeadlinePassed : RolledBack)(versions.canary, why.reason);
 }
@@ -65,25 +66,42 @@ export async function goBack(session: Session, deployed: Deployed, surge: number
   const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
   // Nothing could grow before the cluster of a dead canary has ended, and there is no traffic of it to protect.
   const stuck = seen.canary?.replicas === null && keepsNodes(deployed) && primaryServes(seen);
-  if (canary !== undefined && stuck) return backAtOnce(session, deployed, seen);
+  if (canary !== undefined && stuck) return backAtOnce(session, deployed, seen, "afterCanary");
   // What was recorded counts as well: the program goes by it, and refuses to end in one update what the record has half way.
   const whole = Math.min(seen.at.primaryCapacity, waypointOf(deployed.rollout).primaryCapacity) === 100;
   if (canary !== undefined && !whole) {
     const now = new Date().toISOString();
-    await walkTo(session, deployed, {
+    const walk: Rollout = {
       versions: { primary: primary.name, canary: canary.name },
       digest: canary.digest,
       goal: { kind: "rollback", surge },
       startedAt: startedAt ?? now,
       deadline: deadline ?? now,
       withdrawal: "never",
-    });
+    };
+    try {
+      await walkTo(session, deployed, walk);
+    } catch (error) {
+      if (!(error instanceof CanaryInTheWay)) throw error;
+      return await pastCanary(session, error);
+    }
   }
   // Of a canary that no record has, the waypoint is all that tells of it; one that the record is past would only be kept to.
   if (canary !== undefined || leftSmall(deployed)) session.config.edit({ waypoint: undefined });
   const message = `back to ${primary.name}${canary === undefined ? "" : `, ${canary.name} ends`}`;
   await end(session, deployed, message, whole ? waypointOf(deployed.rollout) : primaryOnly);
   session.config.edit({ waypoint: undefined, rejected: undefined });
+}
+
+/** Ends a canary that the primary cannot grow beside: what it still answers is worth less than the way back. */
+async function pastCanary(session: Session, failure: CanaryInTheWay): Promise<void> {
+  const deployed = await deployedOutputs(session);
+  const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
+  if (deployed.rollout.canary === undefined || !primaryServes(seen)) throw new UpdateFailed(failure.message);
+  const { name } = deployed.rollout.canary;
+  const message = `the primary cannot grow beside ${name}, which is unhealthy and so ends first: ${failure.message}`;
+  session.emit({ event: "notice", message });
+  await backAtOnce(session, deployed, seen, "afterCanary");
 }
 
 /** Whether the primary runs alone and has yet to grow: a way back ended the canary first, and was broken off after that. */
@@ -98,9 +116,14 @@ const keepsNodes = ({ targets }: Deployed) => targets.loadBalancer?.httpRoute !=
  * Weights, the primary's capacity and the canary's end in one update in which nothing waits for anything. An engine deletes
  * last: where the primary may have no room before, it grows in an update of its own.
  */
-async function backAtOnce(session: Session, deployed: Deployed, { at, gone }: Inspection): Promise<void> {
+async function backAtOnce(
+  session: Session,
+  deployed: Deployed,
+  { at, gone }: Inspection,
+  growth: "atOnce" | "afterCanary",
+): Promise<void> {
   const { primary, canary, startedAt } = deployed.rollout;
-  const growsLater = keepsNodes(deployed) && at.primaryCapacity < 100;
+  const growsLater = growth === "afterCanary" && at.primaryCapacity < 100;
   const immediate = {
     primary: primary.name,
     canary: canary?.name ?? "none",

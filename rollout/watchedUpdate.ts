@@ -20,6 +20,8 @@ export interface WatchedUpdate {
   /** Whether an unhealthy canary loses its traffic before the update has ended; never when absent. */
   withdrawal?: Withdrawal;
   refresh?: boolean;
+  /** Told of every look at the service while the update runs. */
+  onLook?: (seen: Inspection) => void;
 }
 
 /**
@@ -53,6 +55,7 @@ export async function watchedUpdate(
             onLook: (seen) => {
               last = seen;
               report(seen);
+              update.onLook?.(seen);
               session.assertDriving();
             },
             deadline: update.deadline,

@@ -6,6 +6,7 @@ import {
   getApplications,
   placeOf,
 } from "./dashboard";
+import { unhealthyReason } from "./health";
 import { clusterNodes } from "./nodes";
 import { capacityInUse, deploymentsOf } from "./observation";
 
@@ -13,6 +14,8 @@ import { capacityInUse, deploymentsOf } from "./observation";
 export interface SurgeGuard {
   peer: DashboardAddress;
   maxTotalCapacity: number;
+  /** After which the peer's autoscaler ends an idle worker, seconds. */
+  idleTimeoutSeconds: number;
 }
 
 /** Where a load balancer is asked what it does: HAProxy's admin socket, a route of the Gateway API, or a cloud's data plane. */
@@ -90,8 +93,16 @@ const nodesPollMs = 500;
 const sharePollMs = 250;
 /** A server that misses health checks for a moment, on a busy host, is back within this. */
 const sharePatienceMs = 10_000;
-/** Ray's autoscaler ends an idle node after the cluster's idle timeout; much longer than that it is not going to. */
-const nodesPatienceMs = 300_000;
+
+/** How long beyond the peer's idle timeout its idle nodes may take to end, ms. */
+export interface NodesPatience {
+  well: number;
+  /** While Ray replaces replicas, one node after another is idle, without end. */
+  unhealthy: number;
+}
+
+/** Serve's proxy keeps a node without replicas busy for 30 s first, and the autoscaler and a pod's end take theirs. */
+const nodesPatience: NodesPatience = { well: 240_000, unhealthy: 60_000 };
 
 /**
  * Resolves when the peer has made room for `capacity` percent here: in replicas, which is refused otherwise, and in
@@ -102,9 +113,10 @@ export async function checkSurge(
   capacity: number,
   countWorkers: CountWorkers,
   waiting: Waiting,
+  patience = nodesPatience,
 ): Promise<void> {
   const peer = await capacityOfPeer(guard.peer, waiting.signal);
-  if (peer + capacity <= guard.maxTotalCapacity) return waitForIdleNodes(guard.peer, countWorkers, waiting);
+  if (peer + capacity <= guard.maxTotalCapacity) return waitForIdleNodes(guard, countWorkers, waiting, patience);
   throw new Error(
     `${capacity}% here and ${peer}% on the other cluster (${placeOf(guard.peer)}) are ${peer + capacity}%, more than ` +
       `the ${guard.maxTotalCapacity}% that the surge allows. Nothing was changed. Lower the other cluster first; ` +
@@ -196,36 +208,53 @@ export async function untilDrained(
 }
 
 async function waitForIdleNodes(
-  peer: DashboardAddress,
+  { peer, idleTimeoutSeconds }: SurgeGuard,
   countWorkers: CountWorkers,
   { signal, progress }: Waiting,
+  patience: NodesPatience,
 ): Promise<void> {
-  const end = Date.now() + nodesPatienceMs;
-  for (;;) {
-    const idle = await idleNodes(peer, countWorkers, signal);
+  const began = Date.now();
+  for (let unhealthy: string | undefined; ; ) {
+    const { idle, trouble } = await idleNodes(peer, countWorkers, signal);
     if (idle === 0) return;
-    if (Date.now() >= end) {
-      throw new Error(
-        `${idle} worker nodes of the other cluster (${placeOf(peer)}) run nothing and do not end, so there is no room ` +
-          "to grow within the surge. Nothing was changed. Is `min_nodes` 0, and does its autoscaler run?",
-      );
-    }
+    unhealthy = trouble ?? unhealthy;
+    const longer = unhealthy === undefined ? patience.well : patience.unhealthy;
+    if (Date.now() - began >= idleTimeoutSeconds * 1000 + longer) throw noRoom(peer, idle, unhealthy);
     progress(`waiting until ${idle} idle worker nodes of the other cluster end`);
     await sleep(nodesPollMs, undefined, { signal });
   }
 }
 
-/** Worker nodes without a replica, by Ray's count or by that of what really is there. */
-async function idleNodes(peer: DashboardAddress, countWorkers: CountWorkers, signal: AbortSignal): Promise<number> {
+function noRoom(peer: DashboardAddress, idle: number, unhealthy: string | undefined): Error {
+  const because =
+    unhealthy === undefined
+      ? "Is `min_nodes` 0, and does its autoscaler run?"
+      : `Ray may be replacing its replicas: ${unhealthy}`;
+  return new Error(
+    `${idle} worker nodes of the other cluster (${placeOf(peer)}) run nothing and do not end, so there is no room ` +
+      `to grow within the surge. Nothing was changed. ${because}`,
+  );
+}
+
+/**
+ * Worker nodes without a replica, by Ray's count or by that of what really is there, and why the cluster is unhealthy
+ * where it is.
+ */
+async function idleNodes(
+  peer: DashboardAddress,
+  countWorkers: CountWorkers,
+  signal: AbortSignal,
+): Promise<{ idle: number; trouble?: string | undefined }> {
   try {
     const [nodes, observation] = await Promise.all([clusterNodes(peer, signal), getApplications(peer, signal)]);
     const busy = new Set(deploymentsOf(observation).flatMap(({ observed }) => observed.nodeIds));
     const workers = nodes.filter(({ alive, head }) => alive && !head);
     const idle = workers.filter(({ id }) => !busy.has(id)).length;
-    return Math.max(idle, (await countWorkers(peer, signal)) - (workers.length - idle));
+    const outliving = (await countWorkers(peer, signal)) - (workers.length - idle);
+    return { idle: Math.max(idle, outliving), trouble: unhealthyReason(observation) };
   } catch (error) {
     // The workers of a dead head end a moment after it.
-    if (error instanceof DashboardUnreachable && error.refused) return countWorkers(peer, signal);
+    if (error instanceof DashboardUnreachable && error.refused) return { idle: await countWorkers(peer, signal) };
     throw error;
   }
 }

@@ -21,6 +21,18 @@ describe("Supervision", function () {
     await service.assertNothingToDo();
   }
 
+  /** What it ends with; Ray has to find out first that a version is unhealthy. */
+  async function supervisedUntilItActs(): Promise<unknown> {
+    let error: unknown;
+    for (let tries = 0; error === undefined && tries < 20; tries++) {
+      error = await service
+        .superviseOnce()
+        .then(() => undefined)
+        .catch((reason: unknown) => reason);
+    }
+    return error;
+  }
+
   it("has nothing to do where no rollout is under way", async () => {
     assert.deepEqual(await service.superviseOnce(), { outcome: "unchanged", version: "v1" });
   });
@@ -49,17 +61,26 @@ describe("Supervision", function () {
     const flag = join(service.folder, "break");
     await service.deploy("v3", { canaryPercent: 50, maxSurgePercent: 25 }, { BREAK: flag });
     writeFileSync(flag, "");
-    const watched = supervise({ folder: service.folder, once: true });
-    let error = await watched.then(() => undefined).catch((reason: unknown) => reason);
-    // Ray has to find it out first.
-    for (let tries = 0; error === undefined && tries < 20; tries++) {
-      error = await service
-        .superviseOnce()
-        .then(() => undefined)
-        .catch((reason: unknown) => reason);
-    }
+    const error = await supervisedUntilItActs();
     assert.ok(error instanceof RolledBack, String(error));
     assert.equal(error.exitCode, 3);
+    await assertAsBefore();
+  });
+
+  it("takes a held canary back whose idle workers do not end, by ending it before the primary grows", async () => {
+    const flag = join(service.folder, "break-with-idle-workers");
+    const tried = { BREAK: flag };
+    service.project.configure({ idleTimeoutSeconds: 600 });
+    await service.deploy("v3", { canaryPercent: 75, maxSurgePercent: 50 }, tried);
+    await service.deploy("v3", { canaryPercent: 50 }, tried);
+    service.project.configure({ idleTimeoutSeconds: 3 });
+    writeFileSync(flag, "");
+    const error = await supervisedUntilItActs();
+    assert.ok(error instanceof RolledBack, String(error));
+    const said = service.events.flatMap((event) => (event.event === "notice" ? [event.message] : []));
+    assert.match(said.join("\n"), /cannot grow beside v3, which is unhealthy .*\d worker nodes/s);
+    // The primary has the traffic before it has the capacity, and grows when nothing is left of the canary.
+    assert.deepEqual(service.reached, ["100 0 0"]);
     await assertAsBefore();
   });
 

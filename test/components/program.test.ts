@@ -156,7 +156,7 @@ describe("the program", () => {
       assert.equal((held.result.rollout as RolloutRecord).canary?.traffic, 60);
       const done = await run({ service: v2.spec }, stack);
       const surge = named(done.resources, "applications-v2").inputs.surge as { peer: object; maxTotalCapacity: number };
-      assert.deepEqual(surge, { peer: addressOf("cluster-v1"), maxTotalCapacity: 150 });
+      assert.deepEqual(surge, { peer: addressOf("cluster-v1"), maxTotalCapacity: 150, idleTimeoutSeconds: 60 });
     });
 
     it("reads a record that is a secret", async () => {

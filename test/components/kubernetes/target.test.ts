@@ -198,7 +198,7 @@ describe("the target kubernetes", () => {
   it("guards growth by the other RayService, and shrinking by the route", async () => {
     const { resources } = await declared(placing({ canaryPercent: 25, maxSurgePercent: 25 }, v2, running));
     const canary = named(resources, "applications-v2").inputs;
-    assert.deepEqual(canary.surge, { peer: addressOf("v1"), maxTotalCapacity: 125 });
+    assert.deepEqual(canary.surge, { peer: addressOf("v1"), maxTotalCapacity: 125, idleTimeoutSeconds: 30 });
     const { traffic } = named(resources, "applications-v1").inputs as { traffic: object };
     assert.deepEqual(traffic, {
       httpRoute: { context: "test", namespace: "models", name: "sample-service", service: "sample-service" },

@@ -10,6 +10,8 @@ const DASHBOARD_PORT = 8265;
 const SERVE_PORT = 8000;
 const ROUND_MS = 100;
 const RETRY_MS = 500;
+/** For which Serve's proxy stays on a worker without replicas, at least; Ray's own is 30 s. */
+const PROXY_DRAIN_MS = 2000;
 
 /** What a head pod would run. */
 interface Head {
@@ -130,7 +132,7 @@ class FakeRay {
     const uid = String(pod.metadata.uid);
     let head = this.heads.get(uid);
     if (head === undefined) {
-      const nodes = new PodNodes(pod, headResources(cluster), idleMs(cluster), Date.now());
+      const nodes = new PodNodes(pod, headResources(cluster), PROXY_DRAIN_MS + idleMs(cluster), Date.now());
       head = { nodes, serve: new FakeServe({ nodes }) };
       this.heads.set(uid, head);
     }

@@ -40,7 +40,7 @@ interface Node {
  *
  * It does not prove that Ray's autoscaler decides so or in what time, that a raylet starts in a pod, how Ray's scheduler
  * packs replicas, or what becomes of workers whose head is replaced. Serve's proxy stays on a worker without replicas for
- * 30 s at least in Ray, and here for no time.
+ * 30 s at least in Ray, and here for 2 s.
  */
 export class PodNodes implements Nodes {
   private readonly head: Node;

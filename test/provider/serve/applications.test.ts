@@ -202,7 +202,7 @@ describe("Serve applications on a cluster", function () {
     };
     const withPeer = (dashboardUrl: string, maxTotalCapacity: number): ApplicationsInputs => {
       const peer = { dashboardUrl, dashboardTokenFile: ray.dashboardTokenFile };
-      return inputs(model(), { capacity: 70, surge: { peer, maxTotalCapacity } });
+      return inputs(model(), { capacity: 70, surge: { peer, maxTotalCapacity, idleTimeoutSeconds: 1 } });
     };
 
     it("do not grow past the surge beside a peer", async () => {

@@ -11,6 +11,8 @@ class FakeDashboard {
   workers: string[] = [];
   replicasOn: string[] = [];
   capacity: number | null = 50;
+  /** Of the deployment, in Ray's words. */
+  status = "HEALTHY";
   private readonly server: Server = createServer((request, response) => {
     const body = request.url?.startsWith("/api/v0/nodes") ? this.nodes() : this.applications();
     response.setHeader("content-type", "application/json").end(JSON.stringify(body));
@@ -36,12 +38,14 @@ class FakeDashboard {
   private applications(): object {
     const replicas = this.replicasOn.map((id, index) => ({ replica_id: `r${index}`, state: "RUNNING", node_id: id }));
     const deployment = {
-      status: "HEALTHY",
+      status: this.status,
+      message: "a replica's health check failed",
       target_num_replicas: replicas.length,
       replicas,
       deployment_config: { num_replicas: 4 },
     };
-    const applications = { default: { status: "RUNNING", deployments: { Model: deployment } } };
+    const status = this.status === "UNHEALTHY" ? this.status : "RUNNING";
+    const applications = { default: { status, deployments: { Model: deployment } } };
     return { target_capacity: this.capacity, applications };
   }
 }
@@ -68,13 +72,13 @@ describe("the surge guard", () => {
       ["a", "b"],
       ["a", "b"],
     ];
-    await checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, none, waiting());
+    await checkSurge({ peer: peer.address, maxTotalCapacity: 150, idleTimeoutSeconds: 0.1 }, 100, none, waiting());
     assert.deepEqual(said, []);
   });
 
   it("refuses growth above the surge, and says how it is done", async () => {
     await assert.rejects(
-      checkSurge({ peer: peer.address, maxTotalCapacity: 125 }, 100, none, waiting()),
+      checkSurge({ peer: peer.address, maxTotalCapacity: 125, idleTimeoutSeconds: 0.1 }, 100, none, waiting()),
       /100% here and 50% on the other cluster .* 150%, more than the 125%.*`rayshift deploy`/s,
     );
   });
@@ -82,7 +86,7 @@ describe("the surge guard", () => {
   it("counts a cluster without target_capacity as whole", async () => {
     peer.capacity = null;
     await assert.rejects(
-      checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, none, waiting()),
+      checkSurge({ peer: peer.address, maxTotalCapacity: 150, idleTimeoutSeconds: 0.1 }, 100, none, waiting()),
       /100% on the other/,
     );
   });
@@ -90,7 +94,12 @@ describe("the surge guard", () => {
   it("waits until the other's idle nodes have really ended", async () => {
     [peer.workers, peer.replicasOn] = [["a", "b", "c"], ["a"]];
     let grown = false;
-    const growth = checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, none, waiting()).then(() => {
+    const growth = checkSurge(
+      { peer: peer.address, maxTotalCapacity: 150, idleTimeoutSeconds: 0.1 },
+      100,
+      none,
+      waiting(),
+    ).then(() => {
       grown = true;
     });
     await new Promise((resolve) => setTimeout(resolve, 700));
@@ -109,23 +118,36 @@ describe("the surge guard", () => {
       processes = 3;
       const began = Date.now();
       setTimeout(() => (processes = address === peer.address ? 1 : 0), 300);
-      await checkSurge({ peer: address, maxTotalCapacity: 150 }, 100, count, waiting());
+      await checkSurge({ peer: address, maxTotalCapacity: 150, idleTimeoutSeconds: 0.1 }, 100, count, waiting());
       assert.ok(Date.now() - began >= 300);
     }
     assert.match(said[0]!, /waiting until 2 idle worker nodes/);
   });
 
+  it("soon stops waiting for one that is unhealthy, also where that comes and goes, and says so in Ray's words", async () => {
+    [peer.workers, peer.replicasOn, peer.status] = [["a", "b", "c"], ["a"], "UNHEALTHY"];
+    const guard = { peer: peer.address, maxTotalCapacity: 150, idleTimeoutSeconds: 0.1 };
+    const growth = checkSurge(guard, 100, none, waiting(), { well: 60_000, unhealthy: 500 });
+    setTimeout(() => (peer.status = "HEALTHY"), 300);
+    await assert.rejects(growth, /2 worker nodes of the other cluster .* do not end.*health check failed/s);
+  });
+
   it("stops waiting when the update is cancelled", async () => {
     peer.workers = ["a"];
     const controller = new AbortController();
-    const growth = checkSurge({ peer: peer.address, maxTotalCapacity: 150 }, 100, none, waiting(controller.signal));
+    const growth = checkSurge(
+      { peer: peer.address, maxTotalCapacity: 150, idleTimeoutSeconds: 0.1 },
+      100,
+      none,
+      waiting(controller.signal),
+    );
     setTimeout(() => controller.abort(new Error("the update was cancelled")), 200);
     await assert.rejects(growth, (error: Error) => error.name === "AbortError");
   });
 
   it("takes a cluster that has ended for no capacity", async () => {
     const nobody = { dashboardUrl: "http://127.0.0.1:9" };
-    await checkSurge({ peer: nobody, maxTotalCapacity: 110 }, 100, none, waiting());
+    await checkSurge({ peer: nobody, maxTotalCapacity: 110, idleTimeoutSeconds: 0.1 }, 100, none, waiting());
   });
 });
 
