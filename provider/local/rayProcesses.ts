@@ -50,13 +50,13 @@ export function liveWorkerCount(directory: string): number {
   const mark = `--temp_dir=${rayDirectory(directory)}`;
   const raylets = pids().flatMap((pid) => {
     if (readProc(pid, "comm")?.trim() !== "raylet") return [];
-    const isOurs = readProc(pid, "cmdline")?.split("\0").includes(mark) === true;
-    return (isOurs && identify(pid) !== undefined && look(pid)) || [];
+    // One that ends loses its words at any moment, so they are read once.
+    const words = readProc(pid, "cmdline")?.split("\0") ?? [];
+    const isWorker = words.includes(mark) && !words.includes("--head");
+    return (isWorker && identify(pid) !== undefined && look(pid)) || [];
   });
   const all = new Set(raylets.map(({ pid }) => pid));
-  return raylets.filter(
-    ({ pid, parent }) => !all.has(parent) && readProc(pid, "cmdline")?.split("\0").includes("--head") === false,
-  ).length;
+  return raylets.filter(({ parent }) => !all.has(parent)).length;
 }
 
 /**

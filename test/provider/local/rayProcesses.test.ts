@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { CLUSTER_VARIABLE, clusterProcesses, endCluster, liveWorkerCount } from "../../../provider/local/rayProcesses";
 
 /** Prints a line once it is ready and sleeps; `title` is the name that the kernel shows. */
@@ -76,6 +77,22 @@ describe("the processes of a cluster", function () {
     assert.equal(liveWorkerCount(directory), 1, "the head's raylet, and what it starts, is no worker");
     await raylet();
     assert.equal(liveWorkerCount(directory), 2);
+  });
+
+  it("count no head's raylet that ends while it is looked at", async () => {
+    const raylet = join(directory, "raylet");
+    symlinkSync("/bin/sh", raylet);
+    const words = ["-c", "read _", "raylet", `--temp_dir=${directory}/ray`, "--head"];
+    const heads = Array.from({ length: 40 }, () => spawn(raylet, words, { stdio: ["pipe", "ignore", "ignore"] }));
+    started.push(...heads);
+    await Promise.all(heads.map((head) => once(head, "spawn")));
+    started.push(spawn("sh", ["-c", heads.map(({ pid }) => `kill ${pid}`).join("; sleep 0.003; ")]));
+    const counts = new Set<number>();
+    while (heads.some(({ exitCode, signalCode }) => (exitCode ?? signalCode) === null)) {
+      counts.add(liveWorkerCount(directory));
+      await setImmediate();
+    }
+    assert.deepEqual([...counts], [0]);
   });
 
   it("are those with its variable and their children, whatever those changed", async () => {
