@@ -59,6 +59,11 @@ describe("the surge guard", () => {
     signal,
     progress: (message: string) => void said.push(message),
   });
+  const guard = (maxTotalCapacity = 150, address = peer.address) => ({
+    peer: address,
+    maxTotalCapacity,
+    idleTimeoutSeconds: 0.1,
+  });
 
   beforeEach(async () => {
     said = [];
@@ -72,34 +77,26 @@ describe("the surge guard", () => {
       ["a", "b"],
       ["a", "b"],
     ];
-    await checkSurge({ peer: peer.address, maxTotalCapacity: 150, idleTimeoutSeconds: 0.1 }, 100, none, waiting());
+    await checkSurge(guard(), 100, none, waiting());
     assert.deepEqual(said, []);
   });
 
   it("refuses growth above the surge, and says how it is done", async () => {
     await assert.rejects(
-      checkSurge({ peer: peer.address, maxTotalCapacity: 125, idleTimeoutSeconds: 0.1 }, 100, none, waiting()),
+      checkSurge(guard(125), 100, none, waiting()),
       /100% here and 50% on the other cluster .* 150%, more than the 125%.*`rayshift deploy`/s,
     );
   });
 
   it("counts a cluster without target_capacity as whole", async () => {
     peer.capacity = null;
-    await assert.rejects(
-      checkSurge({ peer: peer.address, maxTotalCapacity: 150, idleTimeoutSeconds: 0.1 }, 100, none, waiting()),
-      /100% on the other/,
-    );
+    await assert.rejects(checkSurge(guard(), 100, none, waiting()), /100% on the other/);
   });
 
   it("waits until the other's idle nodes have really ended", async () => {
     [peer.workers, peer.replicasOn] = [["a", "b", "c"], ["a"]];
     let grown = false;
-    const growth = checkSurge(
-      { peer: peer.address, maxTotalCapacity: 150, idleTimeoutSeconds: 0.1 },
-      100,
-      none,
-      waiting(),
-    ).then(() => {
+    const growth = checkSurge(guard(), 100, none, waiting()).then(() => {
       grown = true;
     });
     await new Promise((resolve) => setTimeout(resolve, 700));
@@ -118,7 +115,7 @@ describe("the surge guard", () => {
       processes = 3;
       const began = Date.now();
       setTimeout(() => (processes = address === peer.address ? 1 : 0), 300);
-      await checkSurge({ peer: address, maxTotalCapacity: 150, idleTimeoutSeconds: 0.1 }, 100, count, waiting());
+      await checkSurge(guard(150, address), 100, count, waiting());
       assert.ok(Date.now() - began >= 300);
     }
     assert.match(said[0]!, /waiting until 2 idle worker nodes/);
@@ -126,8 +123,7 @@ describe("the surge guard", () => {
 
   it("soon stops waiting for one that is unhealthy, also where that comes and goes, and says so in Ray's words", async () => {
     [peer.workers, peer.replicasOn, peer.status] = [["a", "b", "c"], ["a"], "UNHEALTHY"];
-    const guard = { peer: peer.address, maxTotalCapacity: 150, idleTimeoutSeconds: 0.1 };
-    const growth = checkSurge(guard, 100, none, waiting(), { well: 60_000, unhealthy: 500 });
+    const growth = checkSurge(guard(), 100, none, waiting(), { well: 60_000, unhealthy: 500 });
     setTimeout(() => (peer.status = "HEALTHY"), 300);
     await assert.rejects(growth, /2 worker nodes of the other cluster .* do not end.*health check failed/s);
   });
@@ -135,19 +131,14 @@ describe("the surge guard", () => {
   it("stops waiting when the update is cancelled", async () => {
     peer.workers = ["a"];
     const controller = new AbortController();
-    const growth = checkSurge(
-      { peer: peer.address, maxTotalCapacity: 150, idleTimeoutSeconds: 0.1 },
-      100,
-      none,
-      waiting(controller.signal),
-    );
+    const growth = checkSurge(guard(), 100, none, waiting(controller.signal));
     setTimeout(() => controller.abort(new Error("the update was cancelled")), 200);
     await assert.rejects(growth, (error: Error) => error.name === "AbortError");
   });
 
   it("takes a cluster that has ended for no capacity", async () => {
     const nobody = { dashboardUrl: "http://127.0.0.1:9" };
-    await checkSurge({ peer: nobody, maxTotalCapacity: 110, idleTimeoutSeconds: 0.1 }, 100, none, waiting());
+    await checkSurge(guard(110, nobody), 100, none, waiting());
   });
 });
 
