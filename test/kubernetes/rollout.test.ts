@@ -98,6 +98,8 @@ describe("a service on Kubernetes", function () {
     assert.deepEqual(reachedIn(events), ["50 50 50", "0 100 100", "100 0 0"]);
     assert.deepEqual(await service.refusals(), []);
     assert.deepEqual(await service.rayServices(), ["versions-v2"]);
+    // KubeRay's own upgrade would make its own.
+    assert.deepEqual(await service.routesAndGateways(), ["HTTPRoute versions", "Gateway edge"]);
     const left = (await service.pods()).filter(
       ({ metadata }) => metadata.labels?.["rayshift.io/cluster"] !== "versions-v2",
     );

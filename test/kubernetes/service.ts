@@ -110,6 +110,15 @@ export class ServiceOnBed {
     return `/apis/gateway.networking.k8s.io/v1/namespaces/${this.namespace}/httproutes/versions`;
   }
 
+  /** Each KIND NAME. */
+  async routesAndGateways(): Promise<string[]> {
+    const path = `/apis/gateway.networking.k8s.io/v1/namespaces/${this.namespace}`;
+    const kinds = Object.entries({ HTTPRoute: "httproutes", Gateway: "gateways" });
+    const names = async ([kind, plural]: [string, string]) =>
+      (await this.list(`${path}/${plural}`)).map(({ metadata }) => `${kind} ${metadata.name}`);
+    return (await Promise.all(kinds.map(names))).flat();
+  }
+
   /** What the quota has refused since the bed was started. */
   async refusals(): Promise<string[]> {
     const events = await this.list(`/api/v1/namespaces/${this.namespace}/events`);

@@ -65,12 +65,16 @@ export function startControllers(
   start("kube-scheduler");
 }
 
-/** KubeRay's operator; it reaches Ray through the API server, as it does not run in a pod. */
+/** An argument of KubeRay's operator: its own upgrade, which from 1.7 on needs no argument. */
+export const INCREMENTAL_UPGRADE = "--feature-gates=RayServiceIncrementalUpgrade=true";
+
+/** KubeRay's operator, with its own upgrade, which has to leave ours alone; it reaches Ray through the API server, as it does not run in a pod. */
 export function startOperator(processes: Processes, { network, inner }: ControlPlane, folders: Folders): void {
   processes.start("kuberay-operator", network.enter, [
     join(folders["control-plane"]!, "kuberay-operator"),
     `--kubeconfig=${inner}`,
     "--use-kubernetes-proxy",
+    INCREMENTAL_UPGRADE,
     "--enable-leader-election=false",
     "--metrics-addr=127.0.0.1:18081",
     "--health-probe-bind-address=127.0.0.1:18082",
