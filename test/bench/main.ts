@@ -165,7 +165,7 @@ async function main(): Promise<void> {
   };
   const [name = "driver"] = process.argv.slice(2);
   if (name === "kubernetes") {
-    process.stdout.write(`${(await measureKubernetes()).join("\n")}\n`);
+    await measureKubernetes((line) => process.stdout.write(`${line}\n`));
     return;
   }
   const measure = measures[name];
