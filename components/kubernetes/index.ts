@@ -33,7 +33,13 @@ export function kubernetesTarget(times: TargetSettings, settings: KubernetesSett
   };
 }
 
+/** Of every cluster that a stack's objects are in. */
+const CLUSTER_IDENTIFIER = "rayshift";
+
 /**
+ * Pulumi's plugin takes a kubeconfig with another address for another cluster: it would make every object anew and then delete
+ * it, by the same name, while it serves. With an identifier it goes by that alone, and a service never moves to another cluster.
+ *
  * Pulumi's SDK would write the path in KUBECONFIG down in the stack, and updates elsewhere, in a pod above all, would look for
  * that file. Its plugin finds the variable by itself.
  */
@@ -41,7 +47,11 @@ function providerFor(where: { kubeconfig?: string; context?: string; namespace: 
   const { KUBECONFIG: own } = process.env;
   delete process.env.KUBECONFIG;
   try {
-    return new Provider("kubernetes", { ...where, enableServerSideApply: true });
+    return new Provider("kubernetes", {
+      ...where,
+      clusterIdentifier: CLUSTER_IDENTIFIER,
+      enableServerSideApply: true,
+    });
   } finally {
     if (own !== undefined) process.env.KUBECONFIG = own;
   }

@@ -49,7 +49,7 @@ describe("a service on a Kubernetes that lacks something", function () {
   });
 
   const deployed = async (kubernetes: Record<string, unknown>) => {
-    const project = new KubernetesProject({ kubeconfig: bed.kubeconfig, ...kubernetes });
+    const project = new KubernetesProject(bed.plugin, { kubeconfig: bed.kubeconfig, ...kubernetes });
     projects.push(project);
     const { code, stderr } = await project.rayshift("deploy", "-f", project.serviceFile("v1"));
     assert.equal(code, 2, stderr);

@@ -4,14 +4,14 @@ import { stringify } from "yaml";
 import { pluginPath } from "../fake/kubernetes/pluginPath";
 import { UserProject } from "../userProject";
 
-/** A user's folder with a service for Kubernetes; the engine finds Pulumi's plugin, or the fake of it where there is none. */
+/** A user's folder with a service for Kubernetes. */
 export class KubernetesProject extends UserProject {
-  /** @param withEffects whether the fake is taken in any case, for what it publishes of its work */
-  constructor(kubernetes: Record<string, unknown>, config: Record<string, unknown> = {}, withEffects = false) {
+  /** @param plugin folder of the plugin of @pulumi/kubernetes that the engine finds */
+  constructor(plugin: string, kubernetes: Record<string, unknown>, config: Record<string, unknown> = {}) {
     super(
       "kubernetes",
       { target: "kubernetes", kubernetes, startupTimeoutSeconds: 90, ...config },
-      { PATH: pluginPath(process.env, withEffects) },
+      { PATH: pluginPath(process.env, plugin) },
     );
   }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { deploy, type RolloutEvent, rollback, status, terminate } from "../../rollout/index";
@@ -49,7 +49,10 @@ describe("a service on Kubernetes", function () {
   };
 
   it("can be planned without a cluster", async () => {
-    const elsewhere = new KubernetesProject({ kubeconfig: join(project.folder, "none"), gateway: { name: "none" } });
+    const elsewhere = new KubernetesProject(service.bed.plugin, {
+      kubeconfig: join(project.folder, "none"),
+      gateway: { name: "none" },
+    });
     elsewhere.configure({ service: parse(readFileSync(elsewhere.serviceFile("v1"), "utf8")) });
     await elsewhere.pulumi("stack", "init");
     const preview = await elsewhere.pulumi("preview");
@@ -71,10 +74,38 @@ describe("a service on Kubernetes", function () {
     assert.equal(await askVersion(service.url, { ...headers, "x-anyscale-version": "canary" }), "404");
   });
 
+  it("keeps its query token out of the state's plain text", async () => {
+    const { authorization = "" } = await service.headers();
+    const token = authorization.replace("Bearer ", "");
+    assert.ok(token.length >= 16);
+    const { stdout } = await project.pulumi("stack", "export");
+    assert.match(stdout, /query-token-secret/);
+    for (const plain of [token, authorization]) {
+      assert.equal(stdout.includes(plain), false);
+      assert.equal(stdout.includes(Buffer.from(plain).toString("base64")), false);
+    }
+  });
+
   it("has nothing to do when it is deployed again, by the driver and by a plain preview", async () => {
     assert.equal((await deploy({ folder: project.folder, file: project.serviceFile("v1") })).outcome, "unchanged");
     const preview = await project.pulumi("preview", "--expect-no-changes");
     assert.equal(preview.code, 0, preview.stdout + preview.stderr);
+  });
+
+  it("keeps its clusters where another kubeconfig has another address of the same API server", async () => {
+    const uids = async () => (await service.pods()).map(({ metadata }) => metadata.uid).sort();
+    const before = await uids();
+    const own = JSON.parse(readFileSync(service.kubeconfig, "utf8"));
+    own.clusters[0].cluster.server += "/";
+    const other = join(project.folder, "other-kubeconfig");
+    writeFileSync(other, JSON.stringify(own), { mode: 0o600 });
+    const settings = parse(readFileSync(join(project.folder, "Pulumi.dev.yaml"), "utf8")).config["rayshift:kubernetes"];
+    for (const kubeconfig of [other, service.kubeconfig]) {
+      project.configure({ kubernetes: { ...settings, kubeconfig } });
+      const up = await project.pulumi("up", "--yes", "--skip-preview");
+      assert.equal(up.code, 0, up.stdout + up.stderr);
+      assert.deepEqual(await uids(), before, up.stdout);
+    }
   });
 
   it("rolls out within a quota of pods and GPUs that just fits the surge, with no request failed", async () => {

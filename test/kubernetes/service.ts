@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
 import { type Manifest, Objects } from "../fake/kubernetes/objects";
+import { fakePlugin } from "../fake/kubernetes/pluginPath";
 import { root } from "../setup/support";
 import type { KubernetesObject } from "./bed/api";
 import { type Bed, startBed } from "./bed/bed";
@@ -28,8 +29,7 @@ const ENVOY_ADMIN_PORT = 29000;
 
 /**
  * A bed of level gateway with a namespace, an account that has the rights of the example and no others, and a user's
- * project in it. Fakes: nodes, what runs in the pods, and the plugin of @pulumi/kubernetes where that is not installed; the
- * gateway is Envoy's.
+ * project in it. Fakes: nodes, and what runs in the pods; the gateway is Envoy's.
  */
 export class ServiceOnBed {
   private readonly sent: Traffic[] = [];
@@ -64,9 +64,9 @@ export class ServiceOnBed {
       const where = { namespace, gateway: { name: "edge", className: GATEWAY_CLASS } };
       const times = { idleTimeoutSeconds: 1, drainTimeoutSeconds: 2, startupTimeoutSeconds: 300 };
       const project = new KubernetesProject(
+        withEffects ? fakePlugin : bed.plugin,
         named ? { kubeconfig, context: bed.context, ...where } : where,
         { ...times, ...config },
-        withEffects,
       );
       const [port, admin] = [await bed.open(ENVOY_PORT), await bed.open(ENVOY_ADMIN_PORT)];
       const local = (opened: number) => `http://127.0.0.1:${opened}`;

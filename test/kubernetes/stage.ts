@@ -18,7 +18,7 @@ const FEWEST_LOOKS = 10;
 
 /**
  * A service of dozens of GPU workers on Kubernetes, within a quota that just fits its surge. Real and fake parts as in
- * {@link ServiceOnBed}.
+ * {@link ServiceOnBed}; the plugin of @pulumi/kubernetes is a fake too, since the kills go by what it publishes of its work.
  */
 export class KubernetesStage implements Stage {
   readonly victims: readonly Victim[] = ["driver", "engine", "provider"];

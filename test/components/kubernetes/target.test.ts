@@ -76,6 +76,8 @@ describe("the target kubernetes", () => {
     assert.equal(provider.inputs.kubeconfig, "/home/user/.kube/config");
     assert.equal(provider.inputs.context, "test");
     assert.equal(provider.inputs.enableServerSideApply, "true");
+    // Without it the plugin would make everything anew for a kubeconfig with another address.
+    assert.equal(provider.inputs.clusterIdentifier, "rayshift");
   });
 
   it("finds Ray through the API server and gives no address or token of Ray away", async () => {

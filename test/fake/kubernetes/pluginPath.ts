@@ -7,17 +7,20 @@ const manifest = readFileSync(require.resolve("@pulumi/kubernetes/package.json")
 /** Of the plugin that the program asks for. */
 export const pluginVersion = (JSON.parse(manifest) as { version: string }).version;
 
-const fakes = join(root, "test", "fake", "bin");
+/** Folder of the fake plugin of @pulumi/kubernetes: for tests that go by what it publishes of its work, and the real one does not. */
+export const fakePlugin = join(root, "test", "fake", "bin");
 
 /**
- * The PATH by which the engine finds a plugin of @pulumi/kubernetes: the real one where it is installed, else its fake.
+ * The PATH by which the engine finds a plugin of @pulumi/kubernetes: the vendor's release where it is installed, else the one
+ * that was built from source.
  *
- * @param withEffects for tests that go by what the fake publishes of its work, and the real one does not
+ * @param plugin folder of the one that was built, or {@link fakePlugin}, which is taken in any case
  */
-export function pluginPath(environment: NodeJS.ProcessEnv, withEffects = false): string {
-  const others = (environment.PATH ?? "").split(delimiter).filter((folder) => folder !== fakes);
+export function pluginPath(environment: NodeJS.ProcessEnv, plugin: string): string {
+  const others = (environment.PATH ?? "").split(delimiter).filter((folder) => ![fakePlugin, plugin].includes(folder));
   // The engine takes a plugin on the PATH in place of one that is installed.
-  return (withEffects || !isInstalled(environment) ? [fakes, ...others] : others).join(delimiter);
+  const found = plugin !== fakePlugin && isInstalled(environment) ? [] : [plugin];
+  return [...found, ...others].join(delimiter);
 }
 
 function isInstalled({ PULUMI_HOME = join(homedir(), ".pulumi") }: NodeJS.ProcessEnv): boolean {

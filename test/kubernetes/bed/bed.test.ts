@@ -22,7 +22,7 @@ import { type Bed, BUILD_MS, startBed } from "./bed";
 import { buildParts, partFolder } from "./binaries";
 import { inNamespace } from "./left";
 import { httpRoute, rayService } from "./objects";
-import { controlPlane, etcd, gatewayDefinitions, kuberayDefinitions } from "./parts";
+import { controlPlane, etcd, gatewayDefinitions, kuberayDefinitions, pulumiPlugin } from "./parts";
 import { until } from "./until";
 
 /** Folders of beds that a process of this pid made. */
@@ -152,7 +152,7 @@ describe("Kubernetes test bed: API server", function () {
   it("says what went wrong when a program does not start, and leaves nothing then", async () => {
     const cache = mkdtempSync(join(tmpdir(), "rayshift-kubernetes-cache-"));
     try {
-      const parts = [etcd, controlPlane, kuberayDefinitions, gatewayDefinitions];
+      const parts = [etcd, controlPlane, kuberayDefinitions, gatewayDefinitions, pulumiPlugin];
       await buildParts(parts);
       for (const part of parts) {
         const folder = partFolder(part, { XDG_CACHE_HOME: cache });

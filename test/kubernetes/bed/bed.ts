@@ -23,6 +23,7 @@ import {
   nodePrograms,
   type Part,
   podPrograms,
+  pulumiPlugin,
 } from "./parts";
 import { copyState, preparedState } from "./prepared";
 import { Processes } from "./processes";
@@ -45,7 +46,7 @@ export const LEVELS = ["api", "kwok", "gateway", "full"] as const;
  */
 export type Level = (typeof LEVELS)[number];
 
-const apiParts = [etcd, controlPlane, kuberayDefinitions, gatewayDefinitions];
+const apiParts = [etcd, controlPlane, kuberayDefinitions, gatewayDefinitions, pulumiPlugin];
 const kwokParts = [...apiParts, kwok];
 const parts: Record<Level, Part[]> = {
   api: apiParts,
@@ -67,6 +68,8 @@ export interface Bed {
   kubeconfigFor(namespace: string, account: string): Promise<string>;
   /** What a service account has asked the API server for and got, each once: `VERB GROUP/RESOURCE NAMESPACE`. */
   askedBy(namespace: string, account: string): string[];
+  /** Folder with the plugin of @pulumi/kubernetes. */
+  plugin: string;
   /** The administrator's access as a client. */
   api: Api;
   /** A new namespace, by name; it goes with the bed. */
@@ -141,6 +144,7 @@ export async function startBed(level: Level): Promise<Bed> {
     return {
       kubeconfig: started.kubeconfig,
       context: CONTEXT,
+      plugin: folders[pulumiPlugin.name]!,
       kubeconfigFor: started.kubeconfigFor,
       askedBy: (namespace, account) =>
         askedBy(join(folder, AUDIT_LOG), `system:serviceaccount:${namespace}:${account}`),

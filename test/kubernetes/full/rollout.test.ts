@@ -9,8 +9,7 @@ import { FullService, mostWorkers, type Observed, replicas, surge } from "./serv
 
 /**
  * Rollouts by the driver and the Pulumi engine on a real node: Ray in pods, KubeRay, Envoy Gateway and Envoy, by an account
- * that has the rights of the example and no others. Fakes: the GPUs, and the plugin of @pulumi/kubernetes. The tests
- * build on each other.
+ * that has the rights of the example and no others. Fakes: the GPUs. The tests build on each other.
  */
 describe("a service on a node of Kubernetes", function () {
   this.timeout(BUILD_MS);

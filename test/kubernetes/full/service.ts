@@ -96,6 +96,7 @@ export class FullService {
       await applyExample(bed, namespace, "access.yaml");
       const kubeconfig = await bed.kubeconfigFor(namespace, "rayshift");
       const project = new KubernetesProject(
+        bed.plugin,
         { namespace, gateway: { name: "edge", className: GATEWAY_CLASS, ...gateway }, ...settings },
         { idleTimeoutSeconds: 3, drainTimeoutSeconds: 5, startupTimeoutSeconds: 300 },
       );
