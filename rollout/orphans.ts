@@ -5,7 +5,8 @@ import { identify, isAlive, processesNamed, signalProcess } from "../provider/lo
 const driverVariable = "RAYSHIFT_DRIVER";
 
 const engine = "pulumi";
-const languageHost = "pulumi-language-nodejs";
+/** What an engine starts: its language host, and Pulumi's own plugins, of whose names the kernel keeps this much. */
+const helpers = ["pulumi-language-nodejs", "pulumi-resource-"];
 
 /** The environment that marks an update as this driver's. */
 export function claimedBy(pid: number): Record<string, string> {
@@ -27,13 +28,14 @@ export function isOrphan(pid: number): boolean {
 }
 
 /**
- * Ends the language hosts of drivers' updates whose engine was killed: Pulumi leaves them running for ever, and nothing
- * can reach them any more. Those of other people, and those that an engine still uses, are left alone.
+ * Ends the language hosts and plugins of drivers' updates whose engine was killed: Pulumi leaves them running, for ever or
+ * for minutes, and nothing can reach them any more, while a plugin may go on with what the next update does otherwise. Those
+ * of other people, and those that an engine still uses, are left alone.
  */
-export function endLanguageHosts(): void {
-  for (const host of processesNamed(languageHost)) {
-    const ours = environmentOf(host.pid).some((line) => line.startsWith(`${driverVariable}=`));
-    if (ours && !processesNamed(engine).some(({ pid }) => pid === host.parent)) signalProcess(host, "SIGTERM");
+export function endHelpers(): void {
+  for (const helper of helpers.flatMap(processesNamed)) {
+    const ours = environmentOf(helper.pid).some((line) => line.startsWith(`${driverVariable}=`));
+    if (ours && !processesNamed(engine).some(({ pid }) => pid === helper.parent)) signalProcess(helper, "SIGTERM");
   }
 }
 

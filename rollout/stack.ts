@@ -6,7 +6,7 @@ import { resourceTypes } from "../provider/types";
 import { unwrap } from "../provider/wire";
 import { EngineEnded, StackLocked, UpdateFailed } from "./errors";
 import { explained } from "./explained";
-import { endLanguageHosts, isOrphan } from "./orphans";
+import { endHelpers, isOrphan } from "./orphans";
 import { type HistoryEntry, historyEntry } from "./pastRollouts";
 import { type CliResult, type EngineEvent, failureOf, isLocked, killed, type PulumiCli } from "./pulumi";
 import { endStrayRayServices, type HeldResource } from "./strayRayServices";
@@ -99,14 +99,14 @@ export class Stack {
   }
 
   /**
-   * Clears what a killed update left: its language host, its lock, operations that nobody will finish, and clusters that
+   * Clears what a killed update left: its language host and plugins, its lock, operations that nobody will finish, and clusters that
    * are in no state. A cluster or load balancer whose creation was under way would never be ended by anything: it is ended
    * here, and made again by the update that still wants it.
    *
    * @returns the logical names of the clusters that the stack holds
    */
   async settle(signal?: AbortSignal): Promise<string[]> {
-    endLanguageHosts();
+    endHelpers();
     const settled = await this.withoutPending(signal);
     for (const inputs of strayClusters(this.cli.project, directoriesOf(settled))) {
       await endHalfMade({ type: CLUSTER, inputs: { ...inputs } }, signal);
@@ -163,7 +163,7 @@ export class Stack {
     }, signal);
     if (result.code === 0) return;
     if (result.code === killed) {
-      endLanguageHosts();
+      endHelpers();
       throw endedInTheMiddle("the Pulumi engine");
     }
     if (errors.some((message) => providerEnded.test(message))) throw endedInTheMiddle("the provider's process");

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
+import { processesNamed } from "../provider/local/process";
 import { ConfigFile } from "../rollout/configFile";
 import { openProject, type Project, packageRoot } from "../rollout/project";
 
@@ -74,8 +75,15 @@ export class UserProject {
   engines(): number[] {
     const mark = `--event-log\0${this.project.home}/`;
     return existing("/proc")
-      .filter((name) => /^\d+$/.test(name) && commandOf(name).includes(mark))
+      .filter((name) => /^\d+$/.test(name) && textOf(`/proc/${name}/cmdline`).includes(mark))
       .map(Number);
+  }
+
+  /** Pids of the language hosts and plugins of this project's engines, alive or killed. */
+  helpers(): number[] {
+    const mark = `RAYSHIFT_HOME=${this.project.home}\0`;
+    const all = ["pulumi-language-nodejs", "pulumi-resource-"].flatMap(processesNamed).map(({ pid }) => pid);
+    return all.filter((pid) => textOf(`/proc/${pid}/environ`).includes(mark));
   }
 
   /** Whether an update holds the stack's lock. */
@@ -118,9 +126,10 @@ export function existing(folder: string): string[] {
   }
 }
 
-function commandOf(pid: string): string {
+/** Empty where there is no such file, or it may not be read. */
+function textOf(file: string): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+    return readFileSync(file, "utf8");
   } catch {
     return "";
   }

@@ -67,15 +67,6 @@ export class ChaosProject extends TestProject {
       .filter(own);
   }
 
-  /** Whether a process was started by one of this project's commands. */
-  owns(pid: number): boolean {
-    try {
-      return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").includes(`RAYSHIFT_PYTHON=${this.python}`);
-    } catch {
-      return false;
-    }
-  }
-
   /** Heads of this project's clusters that run, wanted or not. */
   heads(): number[] {
     return processesWithArgument(this.python).map(({ pid }) => pid);

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { haproxyFiles } from "../../provider/local/haproxyConfig";
-import { processesNamed, processesWithArgument } from "../../provider/local/process";
+import { processesWithArgument } from "../../provider/local/process";
 import { ask, type Endpoint } from "../../rollout/demo/load";
 import { status } from "../../rollout/status";
 import type { ChaosProject } from "./project";
@@ -38,8 +38,8 @@ export async function problemsAtRest(
   if (heads.length !== 1) problems.push(`${heads.length} heads run`);
   const proxies = processesWithArgument(haproxyFiles(project.directoryOf("load-balancer")).config);
   if (proxies.length !== 1) problems.push(`${proxies.length} HAProxy processes run`);
-  const hosts = processesNamed("pulumi-language-nodejs").filter(({ pid }) => project.owns(pid));
-  if (hosts.length > 0) problems.push(`${hosts.length} language hosts of killed engines run`);
+  const helpers = project.helpers();
+  if (helpers.length > 0) problems.push(`${helpers.length} language hosts or plugins of killed engines run`);
   if (project.isLocked()) problems.push("the stack is locked");
   const { config } = parse(readFileSync(project.project.configFile, "utf8")) as { config: Record<string, unknown> };
   for (const key of ["waypoint", "canaryPercent"]) {

@@ -82,7 +82,7 @@ export function installWorld(world: FakeWorld): Undo {
   );
   put(haproxyProcess, "requireFreePort", async () => {});
   put(haproxyProcess, "choosePort", async () => 20_000);
-  put(orphans, "endLanguageHosts", () => {});
+  put(orphans, "endHelpers", () => {});
   put(orphans, "isOrphan", (pid: number) => FakeProcess.of(pid)?.parent?.alive === false);
   put(strays, "strayClusters", (_project: Project, held: readonly string[]) =>
     [...world.clusters.values()].filter(({ directory }) => !held.includes(directory)).map(({ inputs }) => inputs),

@@ -215,6 +215,7 @@ describe("a service on Kubernetes", function () {
   it("leaves nothing when it is ended", async () => {
     const { namespace } = service;
     await terminate({ folder: project.folder });
+    await until("the end of what killed engines left", 30, () => project.helpers().length === 0 || undefined);
     assert.deepEqual(await service.rayServices(), []);
     const names = (objects: Array<{ metadata: { name: string } }>) => objects.map(({ metadata }) => metadata.name);
     assert.deepEqual(names(await service.pods()), []);

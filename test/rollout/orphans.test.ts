@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { processesNamed, processesWithArgument } from "../../provider/local/process";
-import { claimedBy, endLanguageHosts, isOrphan } from "../../rollout/orphans";
+import { claimedBy, endHelpers, isOrphan } from "../../rollout/orphans";
 
 describe("isOrphan", () => {
   let children: ChildProcess[] = [];
@@ -57,55 +57,56 @@ describe("isOrphan", () => {
   });
 });
 
-describe("endLanguageHosts", () => {
-  const folder = mkdtempSync(join(tmpdir(), "rayshift-hosts-"));
-  const host = join(folder, "pulumi-language-nodejs");
-  const engine = join(folder, "pulumi");
-  const started: ChildProcess[] = [];
-  before(() => {
-    // Only the names matter: one that does nothing, and one that starts it and waits.
-    copyFileSync(realpathSync("/bin/sleep"), host);
-    copyFileSync(realpathSync("/bin/sh"), engine);
+for (const helper of ["pulumi-language-nodejs", "pulumi-resource-kubernetes"])
+  describe(`endHelpers: ${helper}`, () => {
+    const folder = mkdtempSync(join(tmpdir(), "rayshift-hosts-"));
+    const host = join(folder, helper);
+    const engine = join(folder, "pulumi");
+    const started: ChildProcess[] = [];
+    before(() => {
+      // Only the names matter: one that does nothing, and one that starts it and waits.
+      copyFileSync(realpathSync("/bin/sleep"), host);
+      copyFileSync(realpathSync("/bin/sh"), engine);
+    });
+    afterEach(() => {
+      for (const { pid } of processesWithArgument(marker)) process.kill(pid, "SIGKILL");
+      for (const child of started.splice(0)) child.kill("SIGKILL");
+    });
+    after(() => rmSync(folder, { recursive: true, force: true }));
+
+    /** An argument that only these processes have. */
+    const marker = `60.0${process.pid}`;
+
+    async function start(command: string, args: string[], environment: Record<string, string>): Promise<ChildProcess> {
+      const child = spawn(command, args, { env: { PATH: process.env.PATH, ...environment }, stdio: "ignore" });
+      started.push(child);
+      while (processesNamed(helper).length === 0) await sleep(10);
+      return child;
+    }
+
+    const left = () => processesWithArgument(marker).length;
+    const settled = async (count: number) => {
+      for (let tries = 0; left() !== count && tries < 200; tries++) await sleep(10);
+      assert.equal(left(), count);
+    };
+
+    it("ends one whose engine was killed, and not before", async () => {
+      const killed = await start(engine, ["-c", `'${host}' ${marker} & wait`], claimedBy(process.pid));
+      await settled(1);
+      endHelpers();
+      await sleep(100);
+      assert.equal(left(), 1);
+      killed.kill("SIGKILL");
+      await once(killed, "exit");
+      endHelpers();
+      await settled(0);
+    });
+
+    it("leaves those alone that no driver started", async () => {
+      await start(host, [marker], {});
+      await settled(1);
+      endHelpers();
+      await sleep(100);
+      assert.equal(left(), 1);
+    });
   });
-  afterEach(() => {
-    for (const { pid } of processesWithArgument(marker)) process.kill(pid, "SIGKILL");
-    for (const child of started.splice(0)) child.kill("SIGKILL");
-  });
-  after(() => rmSync(folder, { recursive: true, force: true }));
-
-  /** An argument that only these processes have. */
-  const marker = `60.0${process.pid}`;
-
-  async function start(command: string, args: string[], environment: Record<string, string>): Promise<ChildProcess> {
-    const child = spawn(command, args, { env: { PATH: process.env.PATH, ...environment }, stdio: "ignore" });
-    started.push(child);
-    while (processesNamed("pulumi-language-nodejs").length === 0) await sleep(10);
-    return child;
-  }
-
-  const left = () => processesWithArgument(marker).length;
-  const settled = async (count: number) => {
-    for (let tries = 0; left() !== count && tries < 200; tries++) await sleep(10);
-    assert.equal(left(), count);
-  };
-
-  it("ends one whose engine was killed, and not before", async () => {
-    const killed = await start(engine, ["-c", `'${host}' ${marker} & wait`], claimedBy(process.pid));
-    await settled(1);
-    endLanguageHosts();
-    await sleep(100);
-    assert.equal(left(), 1);
-    killed.kill("SIGKILL");
-    await once(killed, "exit");
-    endLanguageHosts();
-    await settled(0);
-  });
-
-  it("leaves those alone that no driver started", async () => {
-    await start(host, [marker], {});
-    await settled(1);
-    endLanguageHosts();
-    await sleep(100);
-    assert.equal(left(), 1);
-  });
-});
