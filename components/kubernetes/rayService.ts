@@ -26,6 +26,12 @@ const LEAST_MILLICPUS = 100;
 /** Of a head that the spec says nothing of. */
 const HEAD = { cpus: 1, memoryGiB: 4 };
 
+/**
+ * Of a head, whose first process does not heed the signal to end and uses all of it up. rayshift ends a head when its requests
+ * have ended; where somebody else does, this is what those under way have.
+ */
+const HEAD_GRACE_SECONDS = 10;
+
 const gpuToleration = { key: "nvidia.com/gpu", operator: "Exists", effect: "NoSchedule" };
 
 /**
@@ -98,7 +104,10 @@ function head(pods: OfAllPods) {
         })),
         resources: containerResources(has, node?.instance_type !== undefined),
       },
-      pod: placement(settings, node?.instance_type, has.gpus),
+      pod: {
+        ...placement(settings, node?.instance_type, has.gpus),
+        terminationGracePeriodSeconds: HEAD_GRACE_SECONDS,
+      },
       ...pods,
     }),
   };

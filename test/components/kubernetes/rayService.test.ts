@@ -76,6 +76,12 @@ describe("a version's RayService", () => {
     assert.equal("env" in container(open.headGroupSpec), false);
   });
 
+  it("lets a head end within seconds, which would else use up what Kubernetes gives a pod, and workers take that", () => {
+    const { headGroupSpec, workerGroupSpecs } = clusterOf({ compute_config: { worker_nodes: [gpu] } });
+    assert.equal(headGroupSpec.template.spec.terminationGracePeriodSeconds, 10);
+    assert.equal("terminationGracePeriodSeconds" in workerGroupSpecs[0].template.spec, false);
+  });
+
   it("tells Ray of the whole machine, with the kind of its GPU in the quotes that Ray takes off", () => {
     const [worker] = clusterOf({ compute_config: { worker_nodes: [gpu] } }).workerGroupSpecs;
     const { resources, ...rest } = worker.rayStartParams;
