@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { homeOf, SetUpIncomplete } from "./local/host";
+import { refuseToMove } from "./moved";
 import { projectKey } from "./nearestProject";
 import { place, Refusal } from "./placement";
 import { InvalidInput } from "./problems";
@@ -39,6 +40,7 @@ async function declareService(): Promise<ServiceOutputs> {
   const config = parseStackConfig(rawConfig());
   for (const notice of config.notices) await pulumi.log.warn(notice);
   const recorded = await recordedOutputs();
+  refuseToMove(config, recorded.targets);
   const { primary, canary } = recorded.rollout ?? {};
   const described = await describeVersion(config.service, projectFolder(), {
     pinned: config.workingDirDigest,

@@ -1,3 +1,4 @@
+import { refuseToMove } from "../components/moved";
 import { place, refuseRejected } from "../components/placement";
 import { deadlineOf, type RejectedVersion } from "../components/record";
 import { type ConfiguredWaypoint, parseStackConfig } from "../components/stackConfig";
@@ -37,6 +38,7 @@ export async function deploy(options: DeployOptions): Promise<CommandResult> {
     const wanted = await readWanted(session, options);
     const { emit, signal, stack } = session;
     const outputs = await stack.outputs(signal);
+    refuseToMove(wanted.config, outputs?.targets);
     // What the program would find before it registers anything, found before the config changes.
     const { home } = session.project;
     const here = { home, environment: session.environment };

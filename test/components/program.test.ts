@@ -95,6 +95,13 @@ describe("the program", () => {
       assert.match(message, /`rayshift deploy`.*Nothing was changed\.$/);
     });
 
+    it("refuses to put what runs on another target", async () => {
+      const service = { name: v1.spec.name, applications: v1.spec.applications, image_uri: "ray:2.60.0" };
+      const elsewhere = { service, target: "kubernetes", kubernetes: { gateway: { name: "edge" } } };
+      const message = await refusal(elsewhere, { outputs: { rollout: running, targets } });
+      assert.match(message, /rayshift:target: "kubernetes" is not where the service runs \(local\)/);
+    });
+
     it("names the command that sets missing tools up", async () => {
       process.env.RAYSHIFT_HOME = folder;
       delete process.env.RAYSHIFT_PYTHON;
