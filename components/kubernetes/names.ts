@@ -28,6 +28,17 @@ export function groupName(name: string): string {
   return clean === "" ? "workers" : clean;
 }
 
+/**
+ * What an object has that stays as long as its service. Its fields belong to one manager of server-side apply: Pulumi's plugin
+ * makes up another one for each creation, so that what a killed update made would belong to a stranger.
+ */
+export function metadataOfService(service: string, stack: string) {
+  return {
+    labels: labelsOf(service, stack),
+    annotations: { "pulumi.com/patchFieldManager": "rayshift" },
+  };
+}
+
 /** Labels of what belongs to a service, and to one of its clusters. */
 export function labelsOf(service: string, stack: string, rayService?: string): Record<string, string> {
   return {

@@ -1,4 +1,4 @@
-import { labelPrefix, labelsOf } from "./names";
+import { labelPrefix, labelsOf, metadataOfService } from "./names";
 import { ports } from "./rayService";
 import type { RouteArgs } from "./route";
 
@@ -12,7 +12,7 @@ export function networkPolicy({ service, stack, settings }: RouteArgs) {
   });
   const operator = { matchLabels: { "app.kubernetes.io/name": "kuberay-operator" } };
   return {
-    metadata: { name: service, namespace: settings.namespace, labels: labelsOf(service, stack) },
+    metadata: { name: service, namespace: settings.namespace, ...metadataOfService(service, stack) },
     spec: {
       podSelector: { matchLabels: { [`${labelPrefix}/service`]: service } },
       policyTypes: ["Ingress"],

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { markerHost, probeHeader, tokenHeader } from "../../provider/kubernetes/dataPlane";
 import { serveServiceOf } from "../../provider/kubernetes/httpRoute";
-import { labelsOf } from "./names";
+import { metadataOfService } from "./names";
 import { ports } from "./rayService";
 import type { KubernetesSettings } from "./settings";
 
@@ -40,6 +40,7 @@ export function httpRoute(
   { primary, canary }: { primary: Weighted; canary?: Weighted | undefined },
 ) {
   const { gateway, hostname, namespace } = settings;
+  const { labels, annotations } = metadataOfService(service, stack);
   const backend = ({ version }: Weighted) => ({ name: serveServiceOf(service, version), port: ports.serve });
   // Envoy ends a request after 15 s where nothing is said; a stream of tokens takes longer.
   const unhurried = gateway.implementation === "envoy" ? { timeouts: { request: "0s" } } : {};
@@ -96,9 +97,9 @@ export function httpRoute(
       metadata: {
         name: service,
         namespace,
-        labels: labelsOf(service, stack),
+        labels,
         // The weights are this program's whoever touched them last: an update puts them right and does not argue.
-        annotations: { "pulumi.com/patchForce": "true" },
+        annotations: { ...annotations, "pulumi.com/patchForce": "true" },
       },
       spec: { ...spec, rules: [...rules, probe] },
     },
@@ -113,7 +114,7 @@ export function gateway({ service, stack, settings }: RouteArgs) {
   return {
     apiVersion: `${GATEWAY_API}/v1`,
     kind: "Gateway",
-    metadata: { name, namespace, labels: labelsOf(service, stack) },
+    metadata: { name, namespace, ...metadataOfService(service, stack) },
     spec: {
       gatewayClassName: className,
       listeners: [
@@ -128,7 +129,7 @@ export function noCanaryAnswer({ service, stack, settings }: RouteArgs) {
   return {
     apiVersion: `${ENVOY}/v1alpha1`,
     kind: "HTTPRouteFilter",
-    metadata: { name: noCanary(service), namespace: settings.namespace, labels: labelsOf(service, stack) },
+    metadata: { name: noCanary(service), namespace: settings.namespace, ...metadataOfService(service, stack) },
     spec: {
       directResponse: {
         statusCode: 404,
@@ -144,7 +145,7 @@ export function securityPolicy({ service, stack, settings }: RouteArgs) {
   return {
     apiVersion: `${ENVOY}/v1alpha1`,
     kind: "SecurityPolicy",
-    metadata: { name: service, namespace: settings.namespace, labels: labelsOf(service, stack) },
+    metadata: { name: service, namespace: settings.namespace, ...metadataOfService(service, stack) },
     spec: {
       targetRefs: [{ group: GATEWAY_API, kind: "HTTPRoute", name: service }],
       apiKeyAuth: {
@@ -159,7 +160,7 @@ export function securityPolicy({ service, stack, settings }: RouteArgs) {
 /** The Secret of the query token, without {@link tokenData}. */
 export function tokenSecret({ service, stack, settings }: RouteArgs) {
   return {
-    metadata: { name: tokenSecretName(service), namespace: settings.namespace, labels: labelsOf(service, stack) },
+    metadata: { name: tokenSecretName(service), namespace: settings.namespace, ...metadataOfService(service, stack) },
     type: "Opaque",
   };
 }

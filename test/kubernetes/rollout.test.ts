@@ -108,6 +108,25 @@ describe("a service on Kubernetes", function () {
     }
   });
 
+  it("takes over what a killed update made and no state has, where the config is another one by now", async () => {
+    const settings = parse(readFileSync(join(project.folder, "Pulumi.dev.yaml"), "utf8")).config["rayshift:kubernetes"];
+    const state = JSON.parse((await project.pulumi("stack", "export")).stdout);
+    const gateway = state.deployment.resources.find(({ urn }: { urn: string }) => urn.endsWith("::gateway")).urn;
+    const without = state.deployment.resources.filter(({ urn }: { urn: string }) => urn !== gateway);
+    for (const resource of without) {
+      resource.dependencies = resource.dependencies?.filter((urn: string) => urn !== gateway);
+    }
+    const file = join(project.folder, "state.json");
+    writeFileSync(file, JSON.stringify({ ...state, deployment: { ...state.deployment, resources: without } }));
+    const imported = await project.pulumi("stack", "import", "--file", file);
+    assert.equal(imported.code, 0, imported.stderr);
+    for (const other of [{ port: 8081 }, {}]) {
+      project.configure({ kubernetes: { ...settings, gateway: { ...settings.gateway, ...other } } });
+      const up = await project.pulumi("up", "--yes", "--skip-preview");
+      assert.equal(up.code, 0, up.stdout + up.stderr);
+    }
+  });
+
   it("rolls out within a quota of pods and GPUs that just fits the surge, with no request failed", async () => {
     const events: RolloutEvent[] = [];
     const traffic = await service.send();

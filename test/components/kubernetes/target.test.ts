@@ -109,6 +109,14 @@ describe("the target kubernetes", () => {
     assert.ok(!without.resources.some(({ name }) => name === "security-policy" || name === "query-token-secret"));
   });
 
+  it("has what stays as long as the service owned by one manager, whichever update made it", async () => {
+    const { resources } = await declared(first, undefined);
+    for (const name of ["gateway", "network-policy", "no-canary", "query-token-secret", "security-policy", "route"]) {
+      const { annotations } = named(resources, name).inputs.metadata as { annotations: Record<string, string> };
+      assert.equal(annotations["pulumi.com/patchFieldManager"], "rayshift", name);
+    }
+  });
+
   it("does not bind the stack to the kubeconfig that the environment names", async () => {
     const before = process.env.KUBECONFIG;
     process.env.KUBECONFIG = "/somewhere/config";

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   type ApiServer,
@@ -40,11 +39,11 @@ export class Objects {
     return { ...manifest, metadata: { ...metadata, namespace: namespace ?? this.defaultNamespace } };
   }
 
-  async apply(urn: string, manifest: Manifest): Promise<Manifest> {
+  async apply(manager: string, manifest: Manifest): Promise<Manifest> {
     const { name, namespace, annotations } = manifest.metadata;
     try {
       return await applyObject<Manifest>(this.server, await this.pathOf(manifest), manifest, {
-        manager: managerOf(urn),
+        manager,
         force: annotations?.["pulumi.com/patchForce"] === "true",
       });
     } catch (error) {
@@ -116,11 +115,6 @@ export function livePart(declared: unknown, live: unknown): unknown {
     return [key, livePart(value, (live as Record<string, unknown>)[key])] as const;
   });
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
-}
-
-/** The same for every update of the same resource. */
-function managerOf(urn: string): string {
-  return `pulumi-kubernetes-${createHash("sha256").update(urn).digest("hex").slice(0, 8)}`;
 }
 
 function policyOf(annotation: string | undefined): string {

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import { type handleUnaryCall, Server, ServerCredentials, status } from "@grpc/grpc-js";
 import * as pluginMessages from "@pulumi/pulumi/proto/plugin_pb";
@@ -29,6 +30,9 @@ interface Outcome {
   inputs?: Bag;
 }
 
+/** Where a state keeps who owns the fields. */
+const FIELD_MANAGER = "__fieldManager";
+
 const ended = new AbortController();
 let objects: Objects | undefined;
 
@@ -42,8 +46,9 @@ const manifestOf = (bag: Bag): Manifest => unwrap(bag) as Manifest;
 const structOf = (bag: Bag): Struct => Struct.fromJavaScript(JSON.parse(JSON.stringify(bag)));
 
 /** The object's secrets are the stack's. */
-function outputsOf(live: Manifest): Bag {
-  return wrapSecrets(live, live.kind === "Secret" ? ["data", "stringData"] : []) as Bag;
+function outputsOf(live: Manifest, manager: string): Bag {
+  const outputs = wrapSecrets(live, live.kind === "Secret" ? ["data", "stringData"] : []) as Bag;
+  return { ...outputs, [FIELD_MANAGER]: manager };
 }
 
 const idOf = ({ metadata: { namespace, name } }: Manifest) => (namespace === undefined ? name : `${namespace}/${name}`);
@@ -109,18 +114,18 @@ const handlers: Record<string, Call> = {
     return difference(!isDeepStrictEqual(before, after), replaced ? ["metadata"] : []);
   }),
   create: handler(async (request: messages.CreateRequest) => {
-    const { id, outputs } = await put(request.getUrn(), bagOf(request.getProperties()), request.getPreview());
+    const { id, outputs } = await put(bagOf(request.getProperties()), request.getPreview());
     const response = new messages.CreateResponse();
     response.setId(request.getPreview() ? "" : id);
     response.setProperties(structOf(outputs));
     return response;
   }),
   update: handler(async (request: messages.UpdateRequest) => {
-    const { outputs } = await put(request.getUrn(), bagOf(request.getNews()), request.getPreview());
+    const olds = bagOf(request.getOlds());
+    const { outputs } = await put(bagOf(request.getNews()), request.getPreview(), olds[FIELD_MANAGER] as string);
     const response = new messages.UpdateResponse();
     // What a preview does not know yet stays as it is.
-    const shown = request.getPreview() ? { ...bagOf(request.getOlds()), ...outputs } : outputs;
-    if (request.getPreview()) shown.metadata = bagOf(request.getOlds()).metadata;
+    const shown = request.getPreview() ? { ...olds, ...outputs, metadata: olds.metadata } : outputs;
     response.setProperties(structOf(shown));
     return response;
   }),
@@ -130,7 +135,8 @@ const handlers: Record<string, Call> = {
     const response = new messages.ReadResponse();
     if (live === undefined) return response;
     response.setId(request.getId());
-    response.setProperties(structOf(outputsOf(live)));
+    const { [FIELD_MANAGER]: manager } = bagOf(request.getProperties());
+    response.setProperties(structOf(outputsOf(live, manager as string)));
     const read = livePart(inputs, live) as Bag;
     response.setInputs(structOf(live.kind === "Secret" ? (wrapSecrets(read, ["data"]) as Bag) : read));
     return response;
@@ -146,13 +152,16 @@ const handlers: Record<string, Call> = {
   }),
 };
 
-async function put(urn: string, inputs: Bag, preview: boolean): Promise<Outcome> {
+/** @param before the manager that the state has; each creation has another one, as with the real plugin */
+async function put(inputs: Bag, preview: boolean, before?: string): Promise<Outcome> {
   const manifest = manifestOf(inputs);
   if (preview) return { id: "", outputs: inputs };
   ended.signal.throwIfAborted();
   const placed = await required().placed(manifest);
-  const live = await effect(`apply ${placed.kind}`, idOf(placed), () => required().apply(urn, placed));
-  return { id: idOf(live), outputs: outputsOf(live) };
+  const own = placed.metadata.annotations?.["pulumi.com/patchFieldManager"];
+  const manager = own ?? before ?? `pulumi-kubernetes-${randomBytes(4).toString("hex")}`;
+  const live = await effect(`apply ${placed.kind}`, idOf(placed), () => required().apply(manager, placed));
+  return { id: idOf(live), outputs: outputsOf(live, manager) };
 }
 
 function difference(changes: boolean, replaces: string[]): messages.DiffResponse {
