@@ -31,6 +31,8 @@ const v1 = version("v1", machines);
 const v2 = version("v2", machines);
 /** Workers, each a raylet on this host, which may have two processors only. */
 const NEEDED = 2;
+/** Calls, each in a thread of moto's server. */
+const AT_ONCE = 100;
 /** Of an idle worker; Ray looks every few seconds. */
 const IDLE_SECONDS = 3;
 
@@ -98,6 +100,17 @@ describe("the target aws against moto", function () {
   };
   const workers = async () => (await account.instances()).filter(({ tags }) => tags["ray-node-type"] === "worker");
   const alive = (instances: MotoInstance[]) => instances.filter(({ state }) => state === "running");
+
+  it("is heard call by call, however many come at once", async () => {
+    const place = { region: "us-west-2", clusterName: "sample-cluster" };
+    const before = account.calls.length;
+    await Promise.all(Array.from({ length: AT_ONCE }, () => countWorkerInstances(place)));
+    const calls = await until("a line for each call", async () => {
+      const heard = account.calls.slice(before);
+      return heard.length < AT_ONCE ? undefined : heard;
+    });
+    assert.deepEqual(calls, Array(AT_ONCE).fill("ec2 DescribeInstances"));
+  });
 
   it("takes everything of a first deploy, and the head comes with the tags that Ray looks for", async () => {
     first = await declared(placing({}, v1, undefined));

@@ -4,6 +4,7 @@ moto launches MinCount machines. EC2 launches as many of MaxCount as there are, 
 """
 
 import logging
+import os
 import sys
 
 from moto.core.responses import BaseResponse
@@ -15,7 +16,8 @@ get_param = BaseResponse._get_param
 
 
 def told(self):
-    print(f"{self.service_name} {self._get_action()}", flush=True)
+    # Calls come in threads: print writes a line and its end apart, and others get in between.
+    os.write(1, f"{self.service_name} {self._get_action()}\n".encode())
     return call_action(self)
 
 
