@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
-import { deploy, RolledBack, type RolloutEvent, rollback, status } from "../../../rollout/index";
+import { deploy, RolledBack, type RolloutEvent, rollback, status, supervise } from "../../../rollout/index";
 import { versionAnswering } from "../../e2e/project";
 import { reachedIn } from "../../waypoints";
 import { BUILD_MS } from "../bed/bed";
 import { whyNoNode } from "../bed/full/debianPackages";
 import { until } from "../bed/until";
 import { FullService, mostWorkers, type Observed, replicas, surge } from "./service";
+
+/** Within which supervision has to end a canary; it takes about a minute. */
+const SUPERVISED_MS = 300_000;
 
 /**
  * Rollouts by the driver and the Pulumi engine on a real node: Ray in pods, KubeRay, Envoy Gateway and Envoy, by an account
@@ -22,7 +25,7 @@ describe("a service on a node of Kubernetes", function () {
       process.stderr.write(`${why}\n`);
       this.skip();
     }
-    service = await FullService.start(["v1", "v2", "v3", "bad", "imageless"]);
+    service = await FullService.start(["v1", "v2", "v3", "bad", "unimportable", "imageless", "headless"]);
     await service.limit();
   });
   after(() => service?.stop());
@@ -86,33 +89,62 @@ describe("a service on a node of Kubernetes", function () {
     assert.equal((await status({ folder: service.folder })).state, "RUNNING");
   });
 
-  it("takes a version back whose replicas cannot start, in Ray's words, and no request notices", async () => {
-    const file = service.file("bad", { FAIL: "no such model" });
+  /** Deploys a version that is to be taken back, of which no request may notice. */
+  const takenBack = async (what: string, file: string, ...reasons: readonly RegExp[]) => {
     const seen = await service.safely(() =>
       assert.rejects(deploy({ folder: service.folder, file, maxSurgePercent: surge }), (error) => {
         assert.ok(error instanceof RolledBack, String(error));
-        assert.match(error.message, /no such model/);
+        for (const reason of reasons) assert.match(error.message, reason);
         return true;
       }),
     );
-    report("a bad version", seen);
+    report(what, seen);
     assert.deepEqual(Object.keys(seen.load.byVersion), ["v2"]);
     assert.deepEqual(await service.rayServices(), ["versions-v2"]);
+  };
+
+  it("takes a version back whose replicas cannot start, in Ray's words", async () => {
+    const file = service.file("bad", { environment: { FAIL: "no such model" } });
+    await takenBack("a bad version", file, /no such model/);
+  });
+
+  it("takes a version back whose code cannot be imported, in Python's words", async () => {
+    const file = service.file("unimportable", { importPath: "missing:app" });
+    await takenBack("an import that fails", file, /ModuleNotFoundError: No module named 'missing'/);
   });
 
   it("takes a version back whose image cannot be had, in the kubelet's words", async () => {
-    const file = service.file("imageless", {}, "missing.invalid/ray:2.60.0");
-    const seen = await service.safely(() =>
-      assert.rejects(deploy({ folder: service.folder, file, maxSurgePercent: surge }), (error) => {
-        assert.ok(error instanceof RolledBack, String(error));
-        assert.match(error.message, /pod versions-imageless-\S+: container ray-head: .*missing\.invalid\/ray:2\.60\.0/);
-        assert.match(error.message, /Give an image that is there/);
-        return true;
-      }),
+    const file = service.file("imageless", { image: "missing.invalid/ray:2.60.0" });
+    await takenBack(
+      "an image that cannot be had",
+      file,
+      /pod versions-imageless-\S+: container ray-head: .*missing\.invalid\/ray:2\.60\.0/,
+      /Give an image that is there/,
     );
-    report("an image that cannot be had", seen);
-    assert.deepEqual(Object.keys(seen.load.byVersion), ["v2"]);
+  });
+
+  it("is taken off a canary with 70 % of the traffic whose head somebody deletes", async () => {
+    const file = service.file("headless");
+    const held = await deploy({ folder: service.folder, file, maxSurgePercent: surge, canaryPercent: 70 });
+    assert.equal(held.outcome, "held");
+    const ending = new AbortController();
+    const said: string[] = [];
+    const onEvent = (event: RolloutEvent) => {
+      if (event.event !== "notice") return;
+      said.push(event.message);
+      ending.abort();
+    };
+    const seen = await service.safely(async () => {
+      const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(SUPERVISED_MS)]);
+      const supervised = supervise({ folder: service.folder, intervalSeconds: 2, signal, onEvent });
+      await service.deleteHead("headless");
+      await supervised;
+    });
+    report("a canary without its head", seen);
+    assert.match(said.join(), /headless: its head does not answer/);
     assert.deepEqual(await service.rayServices(), ["versions-v2"]);
+    const { state, primary } = await status({ folder: service.folder });
+    assert.deepEqual([state, primary?.traffic, primary?.replicas?.running], ["RUNNING", 100, replicas]);
   });
 
   it("is held at a split, where the watch would see weights that the capacity does not carry", async () => {

@@ -50,6 +50,13 @@ def answers(address):
 json.dump([each for each in sys.argv[1:] if answers(each)], open("/dev/termination-log", "w"))
 `;
 
+/** What a version is made of. */
+export interface VersionOptions {
+  environment?: Record<string, string>;
+  image?: string;
+  importPath?: string;
+}
+
 /** How a container has ended. */
 interface Terminated {
   exitCode: number;
@@ -143,8 +150,11 @@ export class FullService {
     return events.map(({ message }) => String(message)).filter((message) => message.includes("exceeded quota"));
   }
 
-  /** A service file of the version. */
-  file(version: string, environment: Record<string, string> = {}, image = RAY_IMAGE): string {
+  /** A service file of the version, as a good one unless something is given. */
+  file(
+    version: string,
+    { environment = {}, image = RAY_IMAGE, importPath = "versions:app" }: VersionOptions = {},
+  ): string {
     const file = join(this.folder, `${version}.yaml`);
     const service = {
       name: SERVICE,
@@ -153,7 +163,7 @@ export class FullService {
       env_vars: { VERSION: version, ...environment },
       applications: [
         {
-          import_path: "versions:app",
+          import_path: importPath,
           deployments: [{ name: "Versions", num_replicas: replicas, max_ongoing_requests: 20 }],
         },
       ],
@@ -277,6 +287,16 @@ export class FullService {
   async list(group: string, plural: string): Promise<KubernetesObject[]> {
     const path = `${group}/namespaces/${this.namespace}/${plural}`;
     return (await this.bed.api.get<{ items: KubernetesObject[] }>(path)).items;
+  }
+
+  /** Has the pod of a version's head ended, as somebody with kubectl would. */
+  async deleteHead(version: string): Promise<void> {
+    const [head, ...others] = (await this.list("/api/v1", "pods")).filter(
+      ({ metadata: { name, labels } }) =>
+        name.startsWith(`${SERVICE}-${version}-`) && labels?.["ray.io/node-type"] === "head",
+    );
+    assert.ok(head !== undefined && others.length === 0, `${version} has not one head`);
+    await this.bed.api.delete(`/api/v1/namespaces/${this.namespace}/pods/${head.metadata.name}`);
   }
 
   rayServices(): Promise<string[]> {
