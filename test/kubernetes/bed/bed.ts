@@ -56,7 +56,7 @@ const parts: Record<Level, Part[]> = {
 };
 
 /** ms that a test may wait for a bed whose parts all have to be built. */
-export const BUILD_MS = 45 * 60_000;
+export const BUILD_MS = 90 * 60_000;
 
 /** A Kubernetes control plane for tests. */
 export interface Bed {
