@@ -1,4 +1,5 @@
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -20,6 +21,8 @@ export const pulumiVersion = "3.246.0";
 const installerSeconds = 60;
 const cli = "pulumi";
 const languageHost = "pulumi-language-nodejs";
+/** Counts up when set-up makes something else of the same version: what older set-ups left in the cache is not used then. */
+const edition = 2;
 const elsewise = `or put the Pulumi CLI ${pulumiVersion} on PATH, then run this again`;
 
 const modules = [
@@ -30,7 +33,7 @@ const modules = [
     flags: `-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=${pulumiVersion}`,
   },
   {
-    binary: languageHost,
+    binary: `${languageHost}.built`,
     folder: "pulumi-language-nodejs",
     package: "github.com/pulumi/pulumi/sdk/v3/nodejs/cmd/pulumi-language-nodejs",
     flags: "-s -w",
@@ -68,7 +71,7 @@ export const pulumiCli = {
 
 /** Shared by all projects of a user. */
 export function cacheFolder(env) {
-  return join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "rayshift", `pulumi-${pulumiVersion}`);
+  return join(env.XDG_CACHE_HOME || join(homedir(), ".cache"), "rayshift", `pulumi-${pulumiVersion}-${edition}`);
 }
 
 /** Whether `pulumi version` printed exactly `version`; released binaries put a "v" before it, those built from modules do not. */
@@ -137,6 +140,7 @@ async function build(root, env, fresh, note) {
     });
     note(`${module.binary} is built`);
   }
+  copyFileSync(join(root, "setup", languageHost, "launcher.sh"), join(fresh, "bin", languageHost));
   if (!(await versionMatches(join(fresh, "bin", cli), env))) {
     throw new SetupError(`the Pulumi CLI that was built does not answer with version ${pulumiVersion}`, {
       remedy: `empty Go's caches with \`go clean -cache -modcache\` and run this again, ${elsewise}`,

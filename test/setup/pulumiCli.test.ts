@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
-import { readFileSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
+import { execFileSync } from "node:child_process";
+import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
 import { importSetup, root, temporaryFolder, writeScript } from "./support";
 
 interface PulumiCli {
@@ -55,7 +56,7 @@ describe("setup: Pulumi CLI", () => {
     writeCli("bin", "v3.200.0");
     writeLanguageHost("bin");
     assert.equal(await found("bin"), undefined);
-    const cached = join("cache", "rayshift", `pulumi-${module.pulumiVersion}`, "bin");
+    const cached = join(relative(folder(), module.cacheFolder({ XDG_CACHE_HOME: join(folder(), "cache") })), "bin");
     writeCli(cached, "3.246.0");
     assert.equal(await found("bin"), undefined);
     writeLanguageHost(cached);
@@ -66,5 +67,26 @@ describe("setup: Pulumi CLI", () => {
     const goMod = readFileSync(join(root, "setup", "pulumi-cli", "go.mod"), "utf8");
     assert.ok(goMod.includes(`github.com/pulumi/pulumi/pkg/v3 v${module.pulumiVersion}`));
     assert.match(module.leastGo(goMod), /^1\.\d+(\.\d+)?$/);
+  });
+
+  describe("the language host that it builds", () => {
+    /** What the host is started with in a folder below one with this Pulumi.yaml. */
+    const startedWith = (pulumiYaml: string) => {
+      const host = join(folder(), "built", "pulumi-language-nodejs");
+      writeScript(`${host}.built`, 'echo "$@"');
+      copyFileSync(join(root, "setup", "pulumi-language-nodejs", "launcher.sh"), host);
+      const cwd = join(folder(), "project", "dist");
+      mkdirSync(cwd, { recursive: true });
+      writeFileSync(join(folder(), "project", "Pulumi.yaml"), pulumiYaml);
+      return execFileSync(host, ["127.0.0.1:1234"], { cwd, encoding: "utf8" }).trim();
+    };
+
+    it("does without TypeScript's compiler where the project does", () => {
+      assert.equal(startedWith(readFileSync(join(root, "Pulumi.yaml"), "utf8")), "-typescript=false 127.0.0.1:1234");
+    });
+
+    it("is left alone in a project of anybody else's", () => {
+      assert.equal(startedWith("name: theirs\nruntime: nodejs\n"), "127.0.0.1:1234");
+    });
   });
 });
