@@ -7,8 +7,10 @@ import { runForeground } from "./child.mjs";
 /** How long mocha may stay alive after the last test: whatever keeps it is something a test left open. */
 const leakGraceSeconds = 30;
 
-/** Lanes of folders with tests that mostly wait for updates of a stack: they go beside those that mostly compute. */
-const waiting = [["behaviour"], ["chaos", "clouds"]];
+/** Tests that mostly wait for updates of a stack: they go beside those that mostly compute, each file for itself. */
+const waiting = ["behaviour", "chaos", "clouds"];
+/** Runs of mocha at a time: enough that nobody waits for the processors, few enough for the tests' time limits. */
+const atOnce = 3;
 /** Tests that first build what they run against, for many minutes: only when they are asked for. */
 const askedFor = ["kubernetes"];
 /** Of those the ones that take a host's root, a long time and the host for themselves: not among the others of the folder. */
@@ -33,8 +35,8 @@ export async function runTests(root, env, args) {
   const { files, options } = splitArguments(root, args);
   const all = files.length === 0;
   const results = all ? [await runLinter(root, env)] : [];
-  for (const lanes of all ? stagesOf(testFiles(root)) : [[files]]) {
-    results.push(...(await runLanes(root, env, lanes, options)));
+  for (const stage of all ? stagesOf(testFiles(root)) : [[files]]) {
+    results.push(...(await runStage(root, env, stage, options)));
   }
   const [passed, failed] = ["passed", "failed"].map((key) => results.reduce((sum, each) => sum + each[key], 0));
   process.stdout.write(`${testSummary(passed, failed)}\n`);
@@ -42,15 +44,15 @@ export async function runTests(root, env, args) {
 }
 
 /**
- * What a whole run consists of: one stage after the other, the lanes of a stage at the same time.
+ * What a whole run consists of: one stage after the other, the runs of a stage beside each other, in this order.
  * @param {string[]} files compiled tests, as paths relative to the project
- * @returns {string[][][]} stages of lanes of files, none of them empty
+ * @returns {string[][][]} stages of runs of files, none of them empty
  */
 export function stagesOf(files) {
   const below = (folders) => files.filter((file) => folders.includes(file.split("/")[2]));
-  const others = files.filter((file) => ![...waiting.flat(), ...alone, ...askedFor].includes(file.split("/")[2]));
-  const stages = [[others, ...waiting.map(below)], [below(alone)]];
-  return stages.map((lanes) => lanes.filter((lane) => lane.length > 0)).filter((lanes) => lanes.length > 0);
+  const others = files.filter((file) => ![...waiting, ...alone, ...askedFor].includes(file.split("/")[2]));
+  const stages = [[others, ...waiting.flatMap((folder) => below([folder])).map((file) => [file])], [below(alone)]];
+  return stages.map((runs) => runs.filter((run) => run.length > 0)).filter((runs) => runs.length > 0);
 }
 
 function testFiles(root) {
@@ -82,21 +84,33 @@ async function runLinter(root, env) {
   return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
 }
 
-/** Runs lanes at the same time. The first one reports as it goes, the others when the first has ended. */
-async function runLanes(root, env, [shown, ...others], options) {
-  const folder = mkdtempSync(join(tmpdir(), "rayshift-lanes-"));
-  try {
-    const hidden = others.map(async (files, index) => {
+/** The first run reports as it goes, the others when the first has ended. */
+async function runStage(root, env, [shown, ...others], options) {
+  const folder = mkdtempSync(join(tmpdir(), "rayshift-runs-"));
+  const results = [];
+  const queue = [...others.entries()];
+  const ended = [];
+  let shownEnded = false;
+  const report = () => {
+    if (shownEnded) for (const file of ended.splice(0)) process.stdout.write(readFileSync(file));
+  };
+  const runShown = async () => {
+    results.push(await runMocha(root, env, shown, options, "inherit"));
+    shownEnded = true;
+    report();
+  };
+  const runOthers = async () => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const [index, files] = next;
       const file = join(folder, `${index}.txt`);
       const output = openSync(file, "w");
-      const result = await runMocha(root, env, files, options, output).finally(() => closeSync(output));
-      return { result, file };
-    });
-    const results = [await runMocha(root, env, shown, options, "inherit")];
-    for (const { result, file } of await Promise.all(hidden)) {
-      process.stdout.write(readFileSync(file));
-      results.push(result);
+      results.push(await runMocha(root, env, files, options, output).finally(() => closeSync(output)));
+      ended.push(file);
+      report();
     }
+  };
+  try {
+    await Promise.all([runShown().then(runOthers), ...Array.from({ length: atOnce - 1 }, runOthers)]);
     return results;
   } finally {
     rmSync(folder, { recursive: true, force: true });

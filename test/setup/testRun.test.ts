@@ -69,23 +69,25 @@ describe("setup: test run", () => {
       "f",
     ].map((name) => `dist/test/${name}.test.js`) as [string, string, string, string, string, string];
     assert.deepEqual(module.stagesOf([e2e, chaos, clouds, behaviour, provider, top]), [
-      [[provider, top], [behaviour], [chaos, clouds]],
+      [[provider, top], [behaviour], [chaos], [clouds]],
       [[e2e]],
     ]);
     assert.deepEqual(module.stagesOf([chaos, provider]), [[[provider], [chaos]]]);
     assert.deepEqual(module.stagesOf([e2e, "dist/test/kubernetes/e.test.js"]), [[[e2e]]]);
   });
 
-  it("reports what failed in any of the lanes", async () => {
+  it("reports what failed in any of the runs", async () => {
+    const good = Array.from({ length: 5 }, (_, index) => [`clouds/${index}`, "it('a', () => {});"] as const);
     const tests = {
       "provider/good": "it('a', () => {});",
       "behaviour/bad": "it('b', () => { throw new Error('no'); });",
+      ...Object.fromEntries(good),
       "e2e/good": "it('c', () => {});",
     };
     const { code, lastLine } = await run(tests, []);
     assert.equal(code, 1);
     // The linter counts as one, and has nothing to check in this small project.
-    assert.equal(lastLine, "2 passed, 2 failed");
+    assert.equal(lastLine, "7 passed, 2 failed");
   });
 
   it("finds the compiled tests of sources, of compiled files and of folders", () => {
