@@ -14,6 +14,9 @@ export interface Counts {
 /** How one request ended. */
 export type Ending = { status: number; body: string } | { error: string };
 
+/** Characters of an answer that tell its cause. */
+const SAID_LENGTH = 120;
+
 export function noRequests(): Counts {
   return { sent: 0, failed: 0, byVersion: {}, causes: {}, times: [] };
 }
@@ -51,6 +54,12 @@ export function quantile({ times }: Counts, share: number): number {
 
 function failureOf(ending: Ending): string | undefined {
   if ("error" in ending) return ending.error;
-  if (ending.status < 200 || ending.status > 299) return `status ${ending.status}`;
+  if (ending.status < 200 || ending.status > 299) return [`status ${ending.status}`, ...saidIn(ending.body)].join(": ");
   return versionIn(ending) === undefined ? "an answer without a version" : undefined;
+}
+
+/** The beginning of what came with a status: whoever answers for a service that does not says why. */
+function saidIn(body: string): string[] {
+  const [line = ""] = body.trim().split("\n");
+  return line === "" ? [] : [line.slice(0, SAID_LENGTH)];
 }

@@ -14,9 +14,15 @@ describe("the demo's count of requests", () => {
     count(counts, { status: 302, body: JSON.stringify({ version: "v1" }) }, 5);
     count(counts, { error: "ECONNREFUSED" }, 5);
     count(counts, { error: "ECONNREFUSED" }, 5);
-    assert.deepEqual(counts.causes, { "status 503": 1, "status 302": 1, ECONNREFUSED: 2 });
+    assert.deepEqual(counts.causes, { "status 503": 1, 'status 302: {"version":"v1"}': 1, ECONNREFUSED: 2 });
     assert.equal(counts.failed, 4);
     assert.equal(counts.sent, 4);
+  });
+
+  it("keeps the beginning of what came with a status", () => {
+    const counts = noRequests();
+    count(counts, { status: 503, body: `${"no healthy upstream ".repeat(20)}\nmore` }, 5);
+    assert.match(Object.keys(counts.causes).join(), /^status 503: (no healthy upstream ){6}$/);
   });
 
   it("does not take an answer without a version for a good one", () => {
