@@ -58,18 +58,21 @@ export function httpRoute(
       { type: "ExtensionRef", extensionRef: { group: ENVOY, kind: "HTTPRouteFilter", name: noCanary(service) } },
     ],
   };
+  const divided = {
+    matches: [{ path: { type: "PathPrefix", value: "/" } }],
+    backendRefs: [primary, ...(canary === undefined ? [] : [canary])].map((version) => ({
+      ...backend(version),
+      weight: version.weight,
+    })),
+    ...unhurried,
+  };
+  // A rule that names a header goes before one that does not, wherever they stand. But Envoy Gateway knows rules by their
+  // place: one that moves has no backends for an instant, and requests fail. So those that all traffic takes never move.
   const rules = [
+    divided,
     pinned("primary", primary),
     ...(canary === undefined ? [] : [pinned("canary", canary)]),
     ...(canary === undefined && gateway.implementation === "envoy" ? [withoutCanary] : []),
-    {
-      matches: [{ path: { type: "PathPrefix", value: "/" } }],
-      backendRefs: [primary, ...(canary === undefined ? [] : [canary])].map((version) => ({
-        ...backend(version),
-        weight: version.weight,
-      })),
-      ...unhurried,
-    },
   ];
   const spec = {
     parentRefs: [

@@ -223,7 +223,7 @@ describe("a service on Kubernetes", function () {
 
   it("finds that somebody changed the route, and puts it right", async () => {
     await service.bed.api.patch(service.routePath, [
-      { op: "replace", path: "/spec/rules/2/backendRefs/0/weight", value: 7 },
+      { op: "replace", path: "/spec/rules/0/backendRefs/0/weight", value: 7 },
     ]);
     const found = await status({ folder: project.folder });
     assert.match(found.problems.join(), /somebody changed the load balancer's weights/);

@@ -78,6 +78,20 @@ describe("the route of a service", () => {
     assert.doesNotMatch(JSON.stringify(rules), /envoy|timeouts/);
   });
 
+  it("keeps the rules that all traffic takes in their places, since a gateway may know them by those", () => {
+    for (const implementation of ["envoy", "other"]) {
+      const given = args({ gateway: { implementation } });
+      const [alone, beside] = [
+        rulesOf(given, { primary: v1(100) }),
+        rulesOf(given, { primary: v1(75), canary: v2(25) }),
+      ];
+      for (const rules of [alone, beside]) {
+        assert.equal(rules[0]?.matches[0]?.headers, undefined);
+        assert.equal(rules[1], byHeader(rules, "X-ANYSCALE-VERSION", "primary"));
+      }
+    }
+  });
+
   it("answers probes by a marker that is another one for each state of the route, and the same for the same", () => {
     const marker = (...given: Parameters<typeof httpRoute>) => httpRoute(...given).marker;
     const states = [
