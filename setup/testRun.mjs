@@ -1,15 +1,15 @@
 import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { runForeground } from "./child.mjs";
 
 /** How long mocha may stay alive after the last test: whatever keeps it is something a test left open. */
 const leakGraceSeconds = 30;
 
-/** Tests that mostly wait for updates of a stack: they go beside those that mostly compute, each file for itself. */
-const waiting = ["behaviour", "chaos", "clouds"];
-/** Runs of mocha at a time: enough that nobody waits for the processors, few enough for the tests' time limits. */
+/** Tests of updates of a stack: each file takes minutes and is a run for itself, others are one by folder. */
+const ofUpdates = ["behaviour", "chaos", "clouds"];
+/** Runs of mocha at a time: enough that the processors do not wait, few enough for the tests' time limits. */
 const atOnce = 3;
 /** Tests that first build what they run against, for many minutes: only when they are asked for. */
 const askedFor = ["kubernetes"];
@@ -44,15 +44,20 @@ export async function runTests(root, env, args) {
 }
 
 /**
- * What a whole run consists of: one stage after the other, the runs of a stage beside each other, in this order.
+ * What a whole run consists of: one stage after the other, the runs of a stage beside each other, begun in this order.
  * @param {string[]} files compiled tests, as paths relative to the project
  * @returns {string[][][]} stages of runs of files, none of them empty
  */
 export function stagesOf(files) {
-  const below = (folders) => files.filter((file) => folders.includes(file.split("/")[2]));
-  const others = files.filter((file) => ![...waiting, ...alone, ...askedFor].includes(file.split("/")[2]));
-  const stages = [[others, ...waiting.flatMap((folder) => below([folder])).map((file) => [file])], [below(alone)]];
-  return stages.map((runs) => runs.filter((run) => run.length > 0)).filter((runs) => runs.length > 0);
+  const folderOf = (file) => dirname(file).split("/")[2];
+  const below = (folders) => files.filter((file) => folders.includes(folderOf(file)));
+  const special = [...ofUpdates, ...alone, ...askedFor];
+  const others = [...new Set(files.map(folderOf))].filter((folder) => !special.includes(folder));
+  const beside = [
+    ...ofUpdates.flatMap((folder) => below([folder]).map((file) => [file])),
+    ...others.map((folder) => below([folder])),
+  ];
+  return [beside, [below(alone)]].map((runs) => runs.filter((run) => run.length > 0)).filter((runs) => runs.length > 0);
 }
 
 function testFiles(root) {
@@ -84,33 +89,23 @@ async function runLinter(root, env) {
   return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
 }
 
-/** The first run reports as it goes, the others when the first has ended. */
-async function runStage(root, env, [shown, ...others], options) {
+/** One run reports as it goes, each of several when it has ended. */
+async function runStage(root, env, runs, options) {
+  if (runs.length === 1) return [await runMocha(root, env, runs[0], options, "inherit")];
   const folder = mkdtempSync(join(tmpdir(), "rayshift-runs-"));
   const results = [];
-  const queue = [...others.entries()];
-  const ended = [];
-  let shownEnded = false;
-  const report = () => {
-    if (shownEnded) for (const file of ended.splice(0)) process.stdout.write(readFileSync(file));
-  };
-  const runShown = async () => {
-    results.push(await runMocha(root, env, shown, options, "inherit"));
-    shownEnded = true;
-    report();
-  };
-  const runOthers = async () => {
+  const queue = [...runs.entries()];
+  const takeTurns = async () => {
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       const [index, files] = next;
       const file = join(folder, `${index}.txt`);
       const output = openSync(file, "w");
       results.push(await runMocha(root, env, files, options, output).finally(() => closeSync(output)));
-      ended.push(file);
-      report();
+      process.stdout.write(readFileSync(file));
     }
   };
   try {
-    await Promise.all([runShown().then(runOthers), ...Array.from({ length: atOnce - 1 }, runOthers)]);
+    await Promise.all(Array.from({ length: atOnce }, takeTurns));
     return results;
   } finally {
     rmSync(folder, { recursive: true, force: true });

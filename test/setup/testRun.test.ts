@@ -59,21 +59,23 @@ describe("setup: test run", () => {
     });
   });
 
-  it("runs everything, the end-to-end tests alone and at last, those that wait beside those that compute, and no test bed", () => {
-    const [e2e, chaos, clouds, behaviour, provider, top] = [
+  it("runs everything, files of updates beside the other folders, the end-to-end tests alone and at last, and no test bed", () => {
+    const names = [
       "e2e/a",
       "chaos/b",
       "clouds/aws/c",
       "behaviour/d",
-      "provider/local/e",
-      "f",
-    ].map((name) => `dist/test/${name}.test.js`) as [string, string, string, string, string, string];
-    assert.deepEqual(module.stagesOf([e2e, chaos, clouds, behaviour, provider, top]), [
-      [[provider, top], [behaviour], [chaos], [clouds]],
-      [[e2e]],
-    ]);
-    assert.deepEqual(module.stagesOf([chaos, provider]), [[[provider], [chaos]]]);
-    assert.deepEqual(module.stagesOf([e2e, "dist/test/kubernetes/e.test.js"]), [[[e2e]]]);
+      "behaviour/e",
+      "provider/local/f",
+      "provider/g",
+      "h",
+    ];
+    const all = names.map((name) => `dist/test/${name}.test.js`);
+    const [e2e, chaos, clouds, behaviour, other, local, provider, top] = all;
+    const beside = [[behaviour], [other], [chaos], [clouds], [local, provider], [top]];
+    assert.deepEqual(module.stagesOf(all), [beside, [[e2e]]]);
+    assert.deepEqual(module.stagesOf([chaos!, provider!]), [[[chaos], [provider]]]);
+    assert.deepEqual(module.stagesOf([e2e!, "dist/test/kubernetes/e.test.js"]), [[[e2e]]]);
   });
 
   it("reports what failed in any of the runs", async () => {
