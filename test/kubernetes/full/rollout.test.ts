@@ -1,14 +1,11 @@
 import assert from "node:assert/strict";
-import { deploy, RolledBack, type RolloutEvent, rollback, status, supervise } from "../../../rollout/index";
+import { deploy, RolledBack, type RolloutEvent, rollback, status } from "../../../rollout/index";
 import { versionAnswering } from "../../e2e/project";
 import { reachedIn } from "../../waypoints";
 import { BUILD_MS } from "../bed/bed";
 import { whyNoNode } from "../bed/full/debianPackages";
 import { until } from "../bed/until";
 import { FullService, mostWorkers, type Observed, replicas, surge } from "./service";
-
-/** Within which supervision has to end a canary; it takes about a minute. */
-const SUPERVISED_MS = 300_000;
 
 /**
  * Rollouts by the driver and the Pulumi engine on a real node: Ray in pods, KubeRay, Envoy Gateway and Envoy, by an account
@@ -25,7 +22,7 @@ describe("a service on a node of Kubernetes", function () {
       process.stderr.write(`${why}\n`);
       this.skip();
     }
-    service = await FullService.start(["v1", "v2", "v3", "bad", "unimportable", "imageless", "headless"]);
+    service = await FullService.start(["v1", "v2", "v3", "bad", "unimportable", "imageless"]);
     await service.limit();
   });
   after(() => service?.stop());
@@ -121,30 +118,6 @@ describe("a service on a node of Kubernetes", function () {
       /pod versions-imageless-\S+: container ray-head: .*missing\.invalid\/ray:2\.60\.0/,
       /Give an image that is there/,
     );
-  });
-
-  it("is taken off a canary with 70 % of the traffic whose head somebody deletes", async () => {
-    const file = service.file("headless");
-    const held = await deploy({ folder: service.folder, file, maxSurgePercent: surge, canaryPercent: 70 });
-    assert.equal(held.outcome, "held");
-    const ending = new AbortController();
-    const said: string[] = [];
-    const onEvent = (event: RolloutEvent) => {
-      if (event.event !== "notice") return;
-      said.push(event.message);
-      ending.abort();
-    };
-    const seen = await service.safely(async () => {
-      const signal = AbortSignal.any([ending.signal, AbortSignal.timeout(SUPERVISED_MS)]);
-      const supervised = supervise({ folder: service.folder, intervalSeconds: 2, signal, onEvent });
-      await service.deleteHead("headless");
-      await supervised;
-    });
-    report("a canary without its head", seen);
-    assert.match(said.join(), /headless: its head does not answer/);
-    assert.deepEqual(await service.rayServices(), ["versions-v2"]);
-    const { state, primary } = await status({ folder: service.folder });
-    assert.deepEqual([state, primary?.traffic, primary?.replicas?.running], ["RUNNING", 100, replicas]);
   });
 
   it("is held at a split, where the watch would see weights that the capacity does not carry", async () => {

@@ -289,16 +289,6 @@ export class FullService {
     return (await this.bed.api.get<{ items: KubernetesObject[] }>(path)).items;
   }
 
-  /** Has the pod of a version's head ended, as somebody with kubectl would. */
-  async deleteHead(version: string): Promise<void> {
-    const [head, ...others] = (await this.list("/api/v1", "pods")).filter(
-      ({ metadata: { name, labels } }) =>
-        name.startsWith(`${SERVICE}-${version}-`) && labels?.["ray.io/node-type"] === "head",
-    );
-    assert.ok(head !== undefined && others.length === 0, `${version} has not one head`);
-    await this.bed.api.delete(`/api/v1/namespaces/${this.namespace}/pods/${head.metadata.name}`);
-  }
-
   rayServices(): Promise<string[]> {
     return this.names("/apis/ray.io/v1", "rayservices");
   }
