@@ -1,5 +1,6 @@
 import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
+import { within } from "../within";
 import { type ApiServer, ask, isStatus, type KubernetesObject, listObjects, messageOf } from "./api";
 
 /** Exact request header of a probe; its value is the route's marker. */
@@ -130,7 +131,7 @@ export function addressProbe(url: string, hostname: string | undefined): Probe {
           headers: { ...probeHeaders(marker, token), ...(hostname === undefined ? {} : { host: hostname }) },
           // The certificate is the service's, not the address's; the token goes to nobody else.
           ...(hostname === undefined ? {} : { servername: hostname }),
-          signal: AbortSignal.any([signal, AbortSignal.timeout(PROBE_TIMEOUT_MS)]),
+          signal: within(PROBE_TIMEOUT_MS, signal),
         });
         sent.on("error", (error) => resolve(error.message));
         sent.on("response", (response) => {

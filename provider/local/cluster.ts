@@ -5,6 +5,7 @@ import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import type { CheckFailure, OperationContext, ResourceType } from "../resource";
 import { DashboardUnreachable, getApplications } from "../serve/dashboard";
+import { within } from "../within";
 import { claimDirectory, readRecord, removeDirectory, writeRecord } from "./clusterDirectory";
 import { withLock } from "./lock";
 import { isAlive, type ProcessIdentity } from "./process";
@@ -198,12 +199,13 @@ async function answers(
   context: OperationContext,
 ): Promise<boolean> {
   const begin = Date.now();
+  const signal = within(timeoutMs, context.signal);
   let shown = begin;
   while (Date.now() - begin < timeoutMs) {
     context.signal.throwIfAborted();
     if (!isAlive(head)) return false;
     try {
-      await getApplications(state, AbortSignal.any([context.signal, AbortSignal.timeout(timeoutMs)]));
+      await getApplications(state, signal);
       return true;
     } catch (error) {
       if (!(error instanceof DashboardUnreachable)) throw error;

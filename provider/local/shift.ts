@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { OperationContext } from "../resource";
 import type { DashboardEndpoint } from "../serve/dashboard";
 import { proveReady } from "../serve/readiness";
+import { within } from "../within";
 import { expectAnswer, prepareEntries, readEntries, readServers, type ServerReport, tell } from "./haproxyAdmin";
 import {
   accessEntries,
@@ -189,7 +190,7 @@ export async function requireReady(
 async function requireHealthz({ version, address }: Backend, signal: AbortSignal): Promise<void> {
   const url = `http://${address}/-/healthz`;
   const failure = await new Promise<string | undefined>((resolve) => {
-    const outgoing = get(url, { agent: false, signal: AbortSignal.any([signal, AbortSignal.timeout(5000)]) });
+    const outgoing = get(url, { agent: false, signal: within(5000, signal) });
     outgoing.on("error", (error) => resolve(error.message));
     outgoing.on("response", (incoming) => {
       incoming.resume();
