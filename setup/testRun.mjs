@@ -54,8 +54,8 @@ export function stagesOf(files) {
   const special = [...ofUpdates, ...alone, ...askedFor];
   const others = [...new Set(files.map(folderOf))].filter((folder) => !special.includes(folder));
   const beside = [
-    ...ofUpdates.flatMap((folder) => below([folder]).map((file) => [file])),
     ...others.map((folder) => below([folder])),
+    ...ofUpdates.flatMap((folder) => below([folder]).map((file) => [file])),
   ];
   return [beside, [below(alone)]].map((runs) => runs.filter((run) => run.length > 0)).filter((runs) => runs.length > 0);
 }

@@ -59,7 +59,7 @@ describe("setup: test run", () => {
     });
   });
 
-  it("runs everything, files of updates beside the other folders, the end-to-end tests alone and at last, and no test bed", () => {
+  it("runs everything, the other folders and then the files of updates, the end-to-end tests alone and at last, and no test bed", () => {
     const names = [
       "e2e/a",
       "chaos/b",
@@ -72,9 +72,9 @@ describe("setup: test run", () => {
     ];
     const all = names.map((name) => `dist/test/${name}.test.js`);
     const [e2e, chaos, clouds, behaviour, other, local, provider, top] = all;
-    const beside = [[behaviour], [other], [chaos], [clouds], [local, provider], [top]];
+    const beside = [[local, provider], [top], [behaviour], [other], [chaos], [clouds]];
     assert.deepEqual(module.stagesOf(all), [beside, [[e2e]]]);
-    assert.deepEqual(module.stagesOf([chaos!, provider!]), [[[chaos], [provider]]]);
+    assert.deepEqual(module.stagesOf([chaos!, provider!]), [[[provider], [chaos]]]);
     assert.deepEqual(module.stagesOf([e2e!, "dist/test/kubernetes/e.test.js"]), [[[e2e]]]);
   });
 
