@@ -5,7 +5,6 @@ import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import type { CheckFailure, OperationContext, ResourceType } from "../resource";
 import { DashboardUnreachable, getApplications } from "../serve/dashboard";
-import { within } from "../within";
 import { claimDirectory, readRecord, removeDirectory, writeRecord } from "./clusterDirectory";
 import { withLock } from "./lock";
 import { isAlive, type ProcessIdentity } from "./process";
@@ -199,13 +198,12 @@ async function answers(
   context: OperationContext,
 ): Promise<boolean> {
   const begin = Date.now();
-  const signal = within(timeoutMs, context.signal);
   let shown = begin;
   while (Date.now() - begin < timeoutMs) {
     context.signal.throwIfAborted();
     if (!isAlive(head)) return false;
     try {
-      await getApplications(state, signal);
+      await getApplications(state, context.signal);
       return true;
     } catch (error) {
       if (!(error instanceof DashboardUnreachable)) throw error;
