@@ -50,14 +50,12 @@ export async function runTests(root, env, args) {
  */
 export function stagesOf(files) {
   const folderOf = (file) => dirname(file).split("/")[2];
-  const below = (folders) => files.filter((file) => folders.includes(folderOf(file)));
+  const below = (folder) => files.filter((file) => folderOf(file) === folder);
   const special = [...ofUpdates, ...alone, ...askedFor];
   const others = [...new Set(files.map(folderOf))].filter((folder) => !special.includes(folder));
-  const beside = [
-    ...others.map((folder) => below([folder])),
-    ...ofUpdates.flatMap((folder) => below([folder]).map((file) => [file])),
-  ];
-  return [beside, [below(alone)]].map((runs) => runs.filter((run) => run.length > 0)).filter((runs) => runs.length > 0);
+  const beside = [...others.map(below), ...ofUpdates.flatMap(below).map((file) => [file])];
+  const atLast = alone.map(below).filter((run) => run.length > 0);
+  return [beside, ...atLast.map((run) => [run])].filter((runs) => runs.length > 0);
 }
 
 function testFiles(root) {
