@@ -5,7 +5,7 @@ import type { ClusterAddress } from "../components/target";
 import { DashboardUnreachable, getApplications, HeadMissing, NoWayToDashboard } from "../provider/serve/dashboard";
 import { unhealthyReason } from "../provider/serve/health";
 import { clusterNodes } from "../provider/serve/nodes";
-import { capacityInUse, deploymentsOf, isEmpty, type Observation } from "../provider/serve/observation";
+import { capacityInUse, deploymentsOf, isEmpty, type Observation, servesNothing } from "../provider/serve/observation";
 import { balancerAt, type Weights } from "./balancers";
 import { UpdateFailed } from "./errors";
 import type { ClusterStatus } from "./events";
@@ -19,10 +19,14 @@ export interface Inspection {
   canary?: ClusterStatus;
   /** Parts of the recorded service that do not answer. */
   gone: string[];
+  /** Whether a head is there and silent. The engine could not look at what it runs, and an update that does so fails. */
+  silent: boolean;
   /** Whether somebody left the load balancer with weights that are no percents, so that no update would see them. */
   drifted: boolean;
   /** What the load balancer has beside the recorded versions. */
   strange: string[];
+  /** Why the canary answers nobody where its capacity says that it does, but for what Ray calls unhealthy. */
+  down?: string | undefined;
   /** Why a version is unhealthy, in Ray's words. */
   unhealthy: { primary?: string | undefined; canary?: string | undefined };
 }
@@ -55,10 +59,12 @@ export async function inspect(
     primary: statusOf(record.primary, weights, primary),
     ...(record.canary && canary ? { canary: statusOf(record.canary, weights, canary) } : {}),
     gone,
+    silent: primary.silent === true || canary?.silent === true,
     drifted: weights !== undefined && total(weights) !== 100,
     strange: Object.keys(weights ?? {}).filter(
       (name) => ![record.primary.cluster, record.canary?.cluster].includes(name),
     ),
+    down: record.canary && canary && downOf(record.canary, canary),
     unhealthy: { primary: unhealthiness(primary), canary: canary && unhealthiness(canary) },
   };
 }
@@ -80,11 +86,19 @@ function goneOf({ name, capacity }: PlacedVersion, { observation }: ClusterAnswe
   return isEmpty(observation) && capacity !== 0 ? [`Serve on the cluster of ${name}`] : [];
 }
 
+function downOf({ capacity }: PlacedVersion, { observation, problem }: ClusterAnswer): string | undefined {
+  if (observation === undefined) return problem;
+  if (capacity === 0 || !servesNothing(observation) || unhealthyReason(observation) !== undefined) return undefined;
+  return `nothing runs on its cluster: ${waitReason(observation) ?? "Ray has no applications"}`;
+}
+
 interface ClusterAnswer {
   observation: Observation | undefined;
   workers: number | null;
   /** Why it does not answer. */
   problem?: string;
+  /** Whether something is there that does not answer. */
+  silent?: boolean;
 }
 
 async function askCluster(address: ClusterAddress | undefined, signal?: AbortSignal): Promise<ClusterAnswer> {
@@ -102,6 +116,7 @@ async function askCluster(address: ClusterAddress | undefined, signal?: AbortSig
     observation: undefined,
     workers,
     problem: problemOf(reason),
+    silent: reason instanceof DashboardUnreachable && !reason.refused && !(reason instanceof HeadMissing),
   };
 }
 

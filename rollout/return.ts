@@ -64,12 +64,11 @@ export async function goBack(session: Session, deployed: Deployed, surge: number
   const { primary, canary, startedAt, deadline } = deployed.rollout;
   session.config.edit(configOf(primary));
   const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
-  // Nothing could grow before the cluster of a dead canary has ended, and there is no traffic of it to protect.
-  const stuck = seen.canary?.replicas === null && keepsNodes(deployed) && primaryServes(seen);
-  if (canary !== undefined && stuck) return backAtOnce(session, deployed, seen, "afterCanary");
   // What was recorded counts as well: the program goes by it, and refuses to end in one update what the record has half way.
   const whole = Math.min(seen.at.primaryCapacity, waypointOf(deployed.rollout).primaryCapacity) === 100;
   if (canary !== undefined && !whole) {
+    // Nothing could grow before the cluster of a canary that is down has ended, and there is no traffic of it to protect.
+    if (seen.down !== undefined && primaryServes(seen)) return backAtOnce(session, deployed, seen, "afterCanary");
     const now = new Date().toISOString();
     const walk: Rollout = {
       versions: { primary: primary.name, canary: canary.name },
@@ -119,7 +118,7 @@ const keepsNodes = ({ targets }: Deployed) => targets.loadBalancer?.httpRoute !=
 async function backAtOnce(
   session: Session,
   deployed: Deployed,
-  { at, gone }: Inspection,
+  { at, gone, silent }: Inspection,
   growth: "atOnce" | "afterCanary",
 ): Promise<void> {
   const { primary, canary, startedAt } = deployed.rollout;
@@ -137,7 +136,7 @@ async function backAtOnce(
   session.config.edit({ ...configOf(primary), waypoint: immediate });
   const message = `back to ${primary.name} at once`;
   if (growsLater) {
-    const refresh = gone.length > 0;
+    const refresh = gone.length > 0 && !silent;
     await watchedUpdate(session, deployed, { message, endWhenUnhealthy: false, refresh });
     if (refresh) await session.stack.settle(session.signal);
     session.config.edit({ waypoint: undefined });
@@ -155,8 +154,9 @@ async function end(session: Session, before: Deployed, message: string, stands: 
   let seen = await inspect(before.rollout, before.targets, session.signal);
   // A failed or killed update may have left the engine with another picture than what runs.
   const differs = seen.at.primaryCapacity !== stands.primaryCapacity;
-  let refresh = differs || seen.gone.length > 0 || seen.drifted || seen.strange.length > 0;
+  let doubtful = differs || seen.gone.length > 0 || seen.drifted || seen.strange.length > 0;
   for (let attempt = 1; attempt <= 2; attempt++) {
+    const refresh = doubtful && !seen.silent;
     await watchedUpdate(session, before, { message, endWhenUnhealthy: false, refresh });
     // What is dead, the engine forgets when it looks, and ends nothing of it.
     if (refresh) await session.stack.settle(session.signal);
@@ -165,7 +165,7 @@ async function end(session: Session, before: Deployed, message: string, stands: 
     const done = equal(seen.at, primaryOnly) && !seen.drifted && seen.strange.length === 0;
     if (done) return reportReached(session, primaryOnly, seen, began);
     // What a provider did that was killed right after, the engine does not know.
-    refresh = true;
+    doubtful = true;
   }
   throw elsewhere(primaryOnly, seen);
 }

@@ -6,7 +6,7 @@ import { RolledBack, StackLocked, UpdateFailed } from "./errors";
 import { inspect } from "./inspect";
 import { giveUp, goBack, leftSmall, pendingRejection } from "./return";
 import { type Deployed, driving, isDeployed, openSession, type Session, type SessionOptions } from "./session";
-import { type Interruption, unreachableGraceMs, watch } from "./watch";
+import { type Interruption, Outage, watch } from "./watch";
 
 export interface SuperviseOptions extends SessionOptions {
   /** Looks once, for cron and CI schedules; otherwise until the signal ends it. */
@@ -64,10 +64,11 @@ async function look(options: SessionOptions): Promise<Supervision> {
   const session = await openSession(options);
   const deployed = await session.stack.outputs(session.signal);
   if (!isDeployed(deployed)) return { outcome: "unchanged" };
-  const cause = await causeToAct(session, deployed);
+  const outage = new Outage();
+  const cause = await causeToAct(session, deployed, outage);
   if (cause === undefined) return standing(deployed);
   try {
-    return await driving("supervise", options, actAgain);
+    return await driving("supervise", options, (locked) => actAgain(locked, outage));
   } catch (error) {
     if (!(error instanceof StackLocked)) throw error;
     session.emit({ event: "notice", message: error.message });
@@ -82,12 +83,12 @@ function standing({ rollout: { primary, canary } }: Deployed): Supervision {
 }
 
 /** Under the lock: what was seen without it may have been put right by the command that had it. */
-async function actAgain(session: Session): Promise<Supervision> {
+async function actAgain(session: Session, outage: Outage): Promise<Supervision> {
   const { signal, stack, emit } = session;
   await stack.settle(signal);
   const deployed = await stack.outputs(signal);
   if (!isDeployed(deployed)) return { outcome: "unchanged" };
-  const cause = await causeToAct(session, deployed);
+  const cause = await causeToAct(session, deployed, outage);
   if (cause === undefined) return standing(deployed);
   const { primary, canary, surge, startedAt, deadline } = deployed.rollout;
   const config = settings(session);
@@ -111,8 +112,12 @@ async function actAgain(session: Session): Promise<Supervision> {
   return giveUp(session, rollout, cause, { autoRollback: config.autoRollback, atOnce });
 }
 
-/** What calls for an end of the rollout; undefined when none is under way, or it is well. */
-async function causeToAct(session: Session, deployed: Deployed): Promise<Cause | undefined> {
+/**
+ * What calls for an end of the rollout; undefined when none is under way, or it is well.
+ *
+ * @throws UpdateFailed when the service cannot be asked
+ */
+async function causeToAct(session: Session, deployed: Deployed, outage: Outage): Promise<Cause | undefined> {
   const { rollout, targets } = deployed;
   const rejection = pendingRejection(session);
   if (leftSmall(deployed)) return { kind: "returning", rejection };
@@ -123,24 +128,28 @@ async function causeToAct(session: Session, deployed: Deployed): Promise<Cause |
   if (rejection !== undefined || rollout.phase === "ROLLING_BACK") return { kind: "returning", rejection };
   const deadline = rollout.deadline ?? (waypoint && deadlineOf(waypoint.startedAt, rolloutTimeoutMinutes));
   const over = new AbortController();
-  const timer = setTimeout(() => over.abort(), unreachableGraceMs + 2000);
-  try {
-    return await watch(
-      {
-        look: (signal) => inspect(rollout, targets, signal),
-        // One good look is enough; a canary that does not answer is asked again until it must be dead.
-        onLook: ({ canary }) => {
-          if (canary === undefined || canary.replicas !== null) over.abort();
-        },
-        deadline,
-        endWhenUnhealthy: true,
+  let failure: unknown;
+  const cause = await watch(
+    {
+      look: (signal) =>
+        inspect(rollout, targets, signal).catch((error: unknown) => {
+          failure = error;
+          over.abort();
+          throw error;
+        }),
+      // One good look is enough; a canary that is down is looked at until that has lasted.
+      onLook: ({ down }) => {
+        if (down === undefined) over.abort();
       },
-      AbortSignal.any([over.signal, session.signal]),
-    );
-  } finally {
-    clearTimeout(timer);
-    session.signal.throwIfAborted();
-  }
+      deadline,
+      endWhenUnhealthy: true,
+      outage,
+    },
+    AbortSignal.any([over.signal, session.signal]),
+  );
+  session.signal.throwIfAborted();
+  if (failure !== undefined) throw failure;
+  return cause;
 }
 
 function settings(session: Session): StackConfig {

@@ -15,30 +15,45 @@ export interface WatchOptions {
   deadline?: string | undefined;
   /** Whether an unhealthy canary ends the update; not on the way back. */
   endWhenUnhealthy: boolean;
+  /** Where no update is under way, so that a canary on whose cluster nothing runs is down too: what is known of that. */
+  outage?: Outage;
 }
 
 const intervalMs = 500;
 /** A head that does not answer for this long is dead; a busy one answers again within it. */
-export const unreachableGraceMs = 10_000;
+const unreachableGraceMs = 10_000;
+
+/** For how long a canary has been down, over all looks at it. */
+export class Outage {
+  private known: { version: string; since: number } | undefined;
+
+  /** Takes a look in; gives the reason when the canary has been down for longer than a busy head is silent. */
+  observe({ canary, down }: Pick<Inspection, "canary" | "down">): string | undefined {
+    if (canary === undefined || down === undefined) {
+      this.known = undefined;
+      return undefined;
+    }
+    const { version } = canary;
+    if (this.known?.version !== version) this.known = { version, since: Date.now() };
+    return Date.now() - this.known.since >= unreachableGraceMs ? `${version}: ${down}` : undefined;
+  }
+}
 
 /**
  * Looks at the service until `signal` is aborted, or until something calls for giving the update up; resolves with
  * that reason then.
  */
 export async function watch(options: WatchOptions, signal: AbortSignal): Promise<Interruption | undefined> {
-  let unreachableSince: number | undefined;
+  const { outage = new Outage() } = options;
   while (!signal.aborted) {
     const seen = await options.look(signal).catch(() => undefined);
     if (signal.aborted) return undefined;
     if (seen !== undefined) {
       options.onLook(seen);
-      const canaryGone = seen.canary !== undefined && seen.canary.replicas === null;
-      unreachableSince = canaryGone ? (unreachableSince ?? Date.now()) : undefined;
-      const reason =
-        seen.unhealthy.canary ??
-        (unreachableSince !== undefined && Date.now() - unreachableSince >= unreachableGraceMs
-          ? `${seen.canary?.version}: ${seen.canary?.waitsFor ?? "its head does not answer"}`
-          : undefined);
+      // What an update has just made, or makes anew, runs nothing yet; only its silence counts.
+      const counts = options.outage !== undefined || seen.canary?.replicas === null;
+      const outlasted = outage.observe(counts ? seen : {});
+      const reason = seen.unhealthy.canary ?? outlasted;
       if (options.endWhenUnhealthy && reason !== undefined) return { kind: "unhealthy", reason };
     }
     if (options.deadline !== undefined && Date.now() >= Date.parse(options.deadline)) {

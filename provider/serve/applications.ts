@@ -125,6 +125,8 @@ export function applicationsType(
     },
     async delete(_id, state, context) {
       try {
+        // Asked first: a silent head would keep the end of its own cluster waiting for as long as Serve's may take.
+        await getApplications(state, context.signal);
         await deleteApplications(state, context.signal);
       } catch (error) {
         if (!(error instanceof DashboardUnreachable)) throw error;

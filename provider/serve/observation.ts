@@ -121,6 +121,15 @@ export function isEmpty(observation: Observation): boolean {
   return Object.keys(observation.applications).length === 0;
 }
 
+/** Whether no replica runs though a deployment always has one; those with min_replicas 0 may wait for a request. */
+export function servesNothing(observation: Observation): boolean {
+  const built = Object.values(observation.applications).map(({ deployments }) => Object.values(deployments));
+  if (built.flat().some(({ running }) => running > 0)) return false;
+  return built.length === 0 || built.some((deployments) => deployments.length === 0 || deployments.some(alwaysRuns));
+}
+
+const alwaysRuns = ({ full }: DeploymentObservation) => full > 0;
+
 /** The capacity in percent that a cluster takes up: nothing when it has no applications, 100 when none was set. */
 export function capacityInUse(observation: Observation): number {
   return isEmpty(observation) ? 0 : (observation.targetCapacity ?? 100);

@@ -11,7 +11,7 @@ describe("Supervision", function () {
   this.timeout(180_000);
   let service: Scenario;
   before(async () => {
-    service = new Scenario(["v1", "v2", "v3"]);
+    service = new Scenario(["v1", "v2", "v3", "v4"]);
     await service.begin("v1");
   });
   after(() => service.end());
@@ -132,6 +132,18 @@ describe("Supervision", function () {
     over.abort();
     assert.deepEqual(await watching, { outcome: "unchanged", version: "v1" });
     assert.equal(notices.length, 1);
+    await assertAsBefore();
+  });
+
+  it("takes a held canary back whose head is there and silent, by ending it before the primary grows", async () => {
+    await service.deploy("v4", { canaryPercent: 50, maxSurgePercent: 50 });
+    process.kill(service.project.headPid("v4")!, "SIGSTOP");
+    await assert.rejects(service.superviseOnce(), (error: Error) => {
+      assert.ok(error instanceof RolledBack, String(error));
+      assert.match(error.message, /v4: its head does not answer/);
+      return true;
+    });
+    assert.deepEqual(service.reached, ["100 0 0"]);
     await assertAsBefore();
   });
 });

@@ -4,7 +4,7 @@ import { setMaxListeners } from "node:events";
 import { mock } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import type { Inspection } from "../../rollout/inspect";
-import { type Interruption, type WatchOptions, watch } from "../../rollout/watch";
+import { type Interruption, Outage, type WatchOptions, watch } from "../../rollout/watch";
 
 const cluster = { version: "v1", capacity: null, traffic: 100, replicas: { running: 1, wanted: 1 }, workers: 1 };
 const well: Inspection = {
@@ -13,6 +13,7 @@ const well: Inspection = {
   canary: { ...cluster, version: "v2", traffic: 0 },
   gone: [],
   drifted: false,
+  silent: false,
   strange: [],
   unhealthy: {},
 };
@@ -20,6 +21,14 @@ const sick: Inspection = { ...well, unhealthy: { canary: "deployment D is UNHEAL
 const silent: Inspection = {
   ...well,
   canary: { ...well.canary!, replicas: null, workers: null, waitsFor: "its head does not answer" },
+  down: "its head does not answer",
+  silent: true,
+};
+/** Its head is back, and has yet to be given what it is to run. */
+const empty: Inspection = {
+  ...well,
+  canary: { ...well.canary!, replicas: { running: 0, wanted: 0 } },
+  down: "nothing runs on its cluster",
 };
 
 /** Time passes only when a test says so. */
@@ -135,6 +144,26 @@ describe("watch", () => {
     assert.equal(kind(), "unhealthy");
   });
 
+  it("waits for the replicas of a head that is back, where an update may have made it", async () => {
+    let now = silent;
+    await begin(async () => now);
+    await pass(9000);
+    now = empty;
+    await pass(30_000);
+    assert.equal(result, "watching");
+  });
+
+  it("counts a head that is back as down until something runs on it, where no update is under way", async () => {
+    let now = silent;
+    await begin(async () => now, { outage: new Outage() });
+    await pass(9000);
+    now = empty;
+    await pass(500);
+    assert.equal(result, "watching");
+    await pass(500);
+    assert.deepEqual(result, { kind: "unhealthy", reason: "v2: nothing runs on its cluster" });
+  });
+
   it("goes on when a look fails", async () => {
     let looks = 0;
     await begin(async () => {
@@ -144,6 +173,20 @@ describe("watch", () => {
     assert.deepEqual([result, seen], ["watching", []]);
     await pass(1500);
     assert.equal(kind(), "unhealthy");
+  });
+
+  it("knows how long a canary has been down from a watch before, and of no other canary", async () => {
+    const outage = new Outage();
+    outage.observe(silent);
+    mock.timers.tick(10_000);
+    const another = { ...silent, canary: { ...silent.canary!, version: "v3" } };
+    assert.equal(outage.observe(another), undefined);
+    mock.timers.tick(9_000);
+    assert.equal(outage.observe(another), undefined);
+    await begin(async () => another, { outage });
+    assert.equal(result, "watching");
+    await pass(1000);
+    assert.deepEqual(result, { kind: "unhealthy", reason: "v3: its head does not answer" });
   });
 
   it("ends without a reason when it is aborted, at once and also within a look", async () => {

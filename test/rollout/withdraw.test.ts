@@ -8,6 +8,7 @@ describe("traffic that an unhealthy canary has", () => {
     primary: { version: "v1", capacity: primaryCapacity, traffic: 50, replicas: null, workers: null },
     gone: [],
     drifted: false,
+    silent: false,
     strange: [],
     unhealthy: {},
     ...changes,

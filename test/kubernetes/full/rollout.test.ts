@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { deploy, RolledBack, type RolloutEvent, rollback, status } from "../../../rollout/index";
+import { setTimeout as sleep } from "node:timers/promises";
+import { deploy, RolledBack, type RolloutEvent, rollback, status, supervise } from "../../../rollout/index";
 import { versionAnswering } from "../../e2e/project";
 import { reachedIn } from "../../waypoints";
 import { BUILD_MS } from "../bed/bed";
@@ -22,7 +23,7 @@ describe("a service on a node of Kubernetes", function () {
       process.stderr.write(`${why}\n`);
       this.skip();
     }
-    service = await FullService.start(["v1", "v2", "v3", "bad", "unimportable", "imageless"]);
+    service = await FullService.start(["v1", "v2", "v3", "bad", "unimportable", "imageless", "headless"]);
     await service.limit();
   });
   after(() => service?.stop());
@@ -157,6 +158,38 @@ describe("a service on a node of Kubernetes", function () {
     assert.deepEqual(await service.refusals(), []);
     assert.deepEqual(await service.rayServices(), ["versions-v2"]);
     assert.equal(await answering(), "v2");
+  });
+
+  it("is taken off a canary with 70 % of the traffic whose head is deleted, though KubeRay makes another", async () => {
+    const file = service.file("headless");
+    const held = await service.safely(() =>
+      deploy({ folder: service.folder, file, canaryPercent: 70, maxSurgePercent: surge }),
+    );
+    report("70 % of it", held);
+    const said: string[] = [];
+    const over = new AbortController();
+    const lost = await service.counted(async () => {
+      const supervising = supervise({
+        folder: service.folder,
+        intervalSeconds: 2,
+        signal: over.signal,
+        onEvent: (event) => event.event === "notice" && said.push(event.message),
+      });
+      await service.deleteHead("headless");
+      await until("an end of the rollout", 300, async () => said.find((message) => /was rolled back/.test(message)));
+      over.abort();
+      await supervising;
+    });
+    const { sent, failed, causes } = lost.load;
+    process.stderr.write(
+      `      a head deleted: ${lost.seconds.toFixed(0)} s, ${sent} requests, ${failed} failed ${JSON.stringify(causes)}\n`,
+    );
+    assert.match(said.join("\n"), /headless was rolled back: headless: /);
+    assert.deepEqual(await service.rayServices(), ["versions-v2"]);
+    assert.deepEqual(await service.refusals(), []);
+    assert.equal((await status({ folder: service.folder })).primary?.replicas?.running, replicas);
+    const after = await service.underLoad(() => sleep(5000));
+    assert.deepEqual(Object.keys(after.load.byVersion), ["v2"]);
   });
 
   it("is looked after from within, by a pod's own account", async () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { capacityInUse, parseObservation } from "../../../provider/serve/observation";
+import { capacityInUse, parseObservation, servesNothing } from "../../../provider/serve/observation";
 
 const parse = (details: object) => parseObservation(JSON.stringify(details), "http://127.0.0.1:1");
 
@@ -32,6 +32,19 @@ describe("What Ray says of Serve", () => {
     assert.equal(capacityInUse(parse({ applications: {}, target_capacity: null })), 0);
     assert.equal(capacityInUse(parse({ applications: { a: { status: "RUNNING" } }, target_capacity: null })), 100);
     assert.equal(capacityInUse(parse({ applications: { a: { status: "RUNNING" } }, target_capacity: 0 })), 0);
+  });
+
+  it("serves nothing where no replica runs, but for deployments that may scale to zero", () => {
+    const serving = (...deployments: object[]) =>
+      !servesNothing(
+        parse({ applications: { a: { status: "DEPLOYING", deployments: Object.fromEntries(deployments.entries()) } } }),
+      );
+    const starting = { ...deployment, replicas: [{ replica_id: "c", state: "STARTING" }] };
+    const fromZero = { ...starting, deployment_config: { autoscaling_config: { min_replicas: 0, max_replicas: 5 } } };
+    assert.deepEqual([serving(deployment), serving(starting, deployment)], [true, true]);
+    assert.deepEqual([serving(starting), serving(fromZero), serving(fromZero, starting)], [false, true, false]);
+    assert.equal(serving(), false);
+    assert.equal(servesNothing(parse({ applications: {} })), true);
   });
 
   it("is refused with its source when it is something else", () => {
