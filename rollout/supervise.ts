@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { deadlineOf, type RejectedVersion } from "../components/record";
 import { parseStackConfig, type StackConfig } from "../components/stackConfig";
 import type { Rollout } from "./drive";
@@ -68,7 +69,7 @@ async function look(options: SessionOptions): Promise<Supervision> {
   const cause = await causeToAct(session, deployed, outage);
   if (cause === undefined) return standing(deployed);
   try {
-    return await driving("supervise", options, (locked) => actAgain(locked, outage));
+    return await driving("supervise", options, (locked) => actAgain(locked, deployed, outage));
   } catch (error) {
     if (!(error instanceof StackLocked)) throw error;
     session.emit({ event: "notice", message: error.message });
@@ -83,11 +84,12 @@ function standing({ rollout: { primary, canary } }: Deployed): Supervision {
 }
 
 /** Under the lock: what was seen without it may have been put right by the command that had it. */
-async function actAgain(session: Session, outage: Outage): Promise<Supervision> {
+async function actAgain(session: Session, before: Deployed, seenBefore: Outage): Promise<Supervision> {
   const { signal, stack, emit } = session;
   await stack.settle(signal);
   const deployed = await stack.outputs(signal);
   if (!isDeployed(deployed)) return { outcome: "unchanged" };
+  const outage = isDeepStrictEqual(deployed.rollout, before.rollout) ? seenBefore : new Outage();
   const cause = await causeToAct(session, deployed, outage);
   if (cause === undefined) return standing(deployed);
   const { primary, canary, surge, startedAt, deadline } = deployed.rollout;

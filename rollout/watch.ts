@@ -26,16 +26,22 @@ const unreachableGraceMs = 10_000;
 /** For how long a canary has been down, over all looks at it. */
 export class Outage {
   private known: { version: string; since: number } | undefined;
+  private lasted: string | undefined;
 
-  /** Takes a look in; gives the reason when the canary has been down for longer than a busy head is silent. */
+  /**
+   * Takes a look in; gives the reason when the canary has been down for longer than a busy head is silent. From then on
+   * the reason stands: what a cluster without its head let fail is not made good by another head.
+   */
   observe({ canary, down }: Pick<Inspection, "canary" | "down">): string | undefined {
+    if (this.lasted !== undefined) return this.lasted;
     if (canary === undefined || down === undefined) {
       this.known = undefined;
       return undefined;
     }
     const { version } = canary;
     if (this.known?.version !== version) this.known = { version, since: Date.now() };
-    return Date.now() - this.known.since >= unreachableGraceMs ? `${version}: ${down}` : undefined;
+    if (Date.now() - this.known.since >= unreachableGraceMs) this.lasted = `${version}: ${down}`;
+    return this.lasted;
   }
 }
 

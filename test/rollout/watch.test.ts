@@ -175,18 +175,30 @@ describe("watch", () => {
     assert.equal(kind(), "unhealthy");
   });
 
-  it("knows how long a canary has been down from a watch before, and of no other canary", async () => {
+  it("knows how long a canary has been down from a watch before", async () => {
+    const outage = new Outage();
+    outage.observe(silent);
+    mock.timers.tick(9_000);
+    await begin(async () => silent, { outage });
+    assert.equal(result, "watching");
+    await pass(1000);
+    assert.deepEqual(result, { kind: "unhealthy", reason: "v2: its head does not answer" });
+  });
+
+  it("does not count another canary's outage", () => {
     const outage = new Outage();
     outage.observe(silent);
     mock.timers.tick(10_000);
-    const another = { ...silent, canary: { ...silent.canary!, version: "v3" } };
-    assert.equal(outage.observe(another), undefined);
-    mock.timers.tick(9_000);
-    assert.equal(outage.observe(another), undefined);
-    await begin(async () => another, { outage });
-    assert.equal(result, "watching");
-    await pass(1000);
-    assert.deepEqual(result, { kind: "unhealthy", reason: "v3: its head does not answer" });
+    assert.equal(outage.observe({ ...silent, canary: { ...silent.canary!, version: "v3" } }), undefined);
+  });
+
+  it("does not take back that a canary was down for too long", () => {
+    const outage = new Outage();
+    outage.observe(silent);
+    mock.timers.tick(10_000);
+    const reason = outage.observe(silent);
+    assert.equal(reason, "v2: its head does not answer");
+    assert.equal(outage.observe(well), reason);
   });
 
   it("ends without a reason when it is aborted, at once and also within a look", async () => {

@@ -173,10 +173,11 @@ describe("a service on a node of Kubernetes", function () {
         folder: service.folder,
         intervalSeconds: 2,
         signal: over.signal,
-        onEvent: (event) => event.event === "notice" && said.push(event.message),
+        onEvent: (event) => said.push("message" in event ? event.message : JSON.stringify(event)),
       });
       await service.deleteHead("headless");
-      await until("an end of the rollout", 300, async () => said.find((message) => /was rolled back/.test(message)));
+      const ended = () => said.some((message) => /was rolled back/.test(message)) || undefined;
+      await until("an end of the rollout", 400, ended).catch((error) => assert.fail(`${error}: ${said.join("; ")}`));
       over.abort();
       await supervising;
     });
