@@ -57,6 +57,19 @@ describe("supervising a service on Kubernetes from within", function () {
     assert.match(stdout, /"outcome":"held","version":"v2"/);
   });
 
+  it("does not call a rollout held of which it can know nothing", async () => {
+    const config = JSON.parse(
+      readFileSync(await service.bed.kubeconfigFor(service.namespace, "rayshift-supervise"), "utf8"),
+    );
+    config.users[0].user.token = "expired";
+    const refused = join(service.project.folder, "refused.kubeconfig");
+    writeFileSync(refused, JSON.stringify(config), { mode: 0o600 });
+    const { code, stdout, stderr } = await as(refused, "supervise", "--once", "--json");
+    assert.equal(code, 1, stdout + stderr);
+    assert.match(stdout + stderr, /does not accept the credentials .*Nothing is known of the service\./s);
+    assert.doesNotMatch(stdout, /"outcome"/);
+  });
+
   it("takes back one that becomes unhealthy, with no right but those of the example", async () => {
     writeFileSync(breaks, "");
     const own = await service.bed.kubeconfigFor(service.namespace, "rayshift-supervise");
