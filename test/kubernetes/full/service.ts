@@ -23,7 +23,7 @@ export const mostWorkers = (replicas * (100 + surge)) / 100;
 const quota = { pods: String(mostWorkers + 2), "requests.nvidia.com/gpu": String(mostWorkers) };
 
 /** What two processors answer beside clusters that start. */
-const REQUESTS_A_SECOND = 10;
+export const REQUESTS_A_SECOND = 10;
 const LOOK_MS = 500;
 const SERVICE = "versions";
 
