@@ -175,11 +175,14 @@ describe("a service on a node of Kubernetes", function () {
         signal: over.signal,
         onEvent: (event) => said.push("message" in event ? event.message : JSON.stringify(event)),
       });
-      await service.deleteHead("headless");
-      const ended = () => said.some((message) => /was rolled back/.test(message)) || undefined;
-      await until("an end of the rollout", 400, ended).catch((error) => assert.fail(`${error}: ${said.join("; ")}`));
-      over.abort();
-      await supervising;
+      try {
+        await service.deleteHead("headless");
+        const ended = () => said.some((message) => /was rolled back/.test(message)) || undefined;
+        await until("an end of the rollout", 400, ended).catch((error) => assert.fail(`${error}: ${said.join("; ")}`));
+      } finally {
+        over.abort();
+        await supervising;
+      }
     });
     const { sent, failed, causes } = lost.load;
     process.stderr.write(
