@@ -25,10 +25,11 @@ const print = (text: string) => process.stdout.write(`${text}\n`);
 const indented = (problems: readonly string[]) =>
   problems.map((problem) => problem.replaceAll(/^/gm, "    ")).join("\n");
 
-/** A Ctrl-C ends the run after the case that is under way, and nothing is left behind. */
+/** A Ctrl-C ends the run after the case that is under way, and nothing is left behind; another one ends it at once. */
 let stopped = false;
 for (const name of ["SIGINT", "SIGTERM"] as const) {
-  process.once(name, () => {
+  process.on(name, () => {
+    if (stopped) process.exit(1);
     stopped = true;
   });
 }

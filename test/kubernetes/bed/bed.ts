@@ -226,19 +226,25 @@ function removeLeftovers(): void {
   }
 }
 
+/** What the beds of this process do at a signal. */
+const ofBeds = new Set<unknown>();
+
 /** Does the work when this process is about to end; gives the function that takes it back. */
 function atEnd(work: () => void): () => void {
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   const interrupted = (signal: NodeJS.Signals) => {
+    // Whoever else listens decides what becomes of the process, and may still need the bed.
+    if (process.listeners(signal).some((listener) => !ofBeds.has(listener))) return;
     forget();
     work();
-    // Whoever else listens decides what becomes of the process; without anybody it ends as if nobody had.
     if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
   };
   const forget = () => {
     process.off("exit", work);
     for (const signal of signals) process.off(signal, interrupted);
+    ofBeds.delete(interrupted);
   };
+  ofBeds.add(interrupted);
   process.on("exit", work);
   for (const signal of signals) process.on(signal, interrupted);
   return forget;
