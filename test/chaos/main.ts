@@ -55,7 +55,9 @@ async function runMatrix(stage: Stage, only: RegExp, every: number, offset: numb
   const matrix = new Matrix(stage);
   await matrix.begin();
   const cases = [];
-  for (const scenario of mainScenarios) cases.push(...casesOf(scenario, await matrix.record(scenario), stage.victims));
+  for (const scenario of mainScenarios) {
+    if (!stopped) cases.push(...casesOf(scenario, await matrix.record(scenario), stage.victims));
+  }
   const chosen = cases.filter((each) => only.test(describeCase(each))).filter((_, index) => index % every === offset);
   print(`${chosen.length} of ${cases.length} cases`);
   let failed = 0;
