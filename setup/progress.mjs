@@ -10,8 +10,9 @@ export class SetupError extends Error {
   }
 }
 
-/** What a person reads about a failure. */
+/** What a person reads about a failure, or about all of several (an AggregateError). */
 export function describeFailure(error) {
+  if (error instanceof AggregateError) return error.errors.map(describeFailure).join("\n");
   if (!(error instanceof SetupError)) return `set-up failed: ${error instanceof Error ? error.message : String(error)}`;
   const output = error.output.trim();
   return [
@@ -19,6 +20,12 @@ export function describeFailure(error) {
     ...(output === "" ? [] : [output.replace(/^/gm, "  | ")]),
     `  what to do: ${error.remedy}`,
   ].join("\n");
+}
+
+/** The exit code for a failure of set-up. */
+export function exitCodeOf(error) {
+  if (error instanceof AggregateError) return Math.max(...error.errors.map(exitCodeOf));
+  return error instanceof SetupError ? error.exitCode : 1;
 }
 
 const plainIntervalSeconds = 30;
@@ -31,9 +38,12 @@ export class Progress {
   /** @param {{stream: NodeJS.WriteStream, quiet: boolean}} options */
   constructor({ stream, quiet }) {
     this.stream = stream;
+    this.terminal = stream.isTTY === true;
     this.quiet = quiet;
     this.held = [];
     this.startedAt = Date.now();
+    /** When each title that is under way began, in milliseconds. */
+    this.underWay = new Map();
   }
 
   /** @param {string} title @param {string} detail what was reused */
@@ -44,36 +54,38 @@ export class Progress {
   }
 
   /**
-   * Shows that `title` is under way until `work` ends.
+   * Shows that `title` is under way until `work` ends; several may be at the same time.
    * @param {string} title @param {string} expected how long it may take @param {(note: (text: string) => void) => Promise<string>} work returns what was done
    */
   async during(title, expected, work) {
     this.release();
     const startedAt = Date.now();
-    const seconds = () => Math.round((Date.now() - startedAt) / 1000);
     this.line(`${title}: ${expected}`);
-    const terminal = this.stream.isTTY === true;
-    const tick = setInterval(
-      () => {
-        if (terminal) this.stream.write(`\r\x1b[K  ${seconds()} s`);
-        else this.stream.write(`  still at work after ${seconds()} s\n`);
-      },
-      terminal ? 1000 : plainIntervalSeconds * 1000,
-    );
-    const clear = () => terminal && this.stream.write("\r\x1b[K");
+    this.begin(title, startedAt);
     try {
-      const done = await work((text) => {
-        clear();
-        this.line(`  ${text}`);
-      });
-      clear();
-      this.line(`  done in ${seconds()} s: ${done}`);
-    } catch (error) {
-      clear();
-      throw error;
+      const done = await work((text) => this.line(`${title}: ${text}`));
+      this.line(`${title}: done in ${secondsSince(startedAt)} s, ${done}`);
     } finally {
-      clearInterval(tick);
+      this.end(title);
     }
+  }
+
+  begin(title, startedAt) {
+    this.underWay.set(title, startedAt);
+    const tick = () => this.stream.write(this.terminal ? `\r\x1b[K  ${this.standing()}` : `  ${this.standing()}\n`);
+    this.ticker ??= setInterval(tick, this.terminal ? 1000 : plainIntervalSeconds * 1000);
+  }
+
+  end(title) {
+    this.underWay.delete(title);
+    this.clear();
+    if (this.underWay.size > 0) return;
+    clearInterval(this.ticker);
+    this.ticker = undefined;
+  }
+
+  standing() {
+    return [...this.underWay].map(([title, startedAt]) => `${title}: ${secondsSince(startedAt)} s`).join(", ");
   }
 
   /** @param {string} text */
@@ -87,6 +99,14 @@ export class Progress {
   }
 
   line(text) {
+    this.clear();
     this.stream.write(`${text}\n`);
   }
+
+  /** Takes back the line whose seconds count up. */
+  clear() {
+    if (this.terminal && this.ticker !== undefined) this.stream.write("\r\x1b[K");
+  }
 }
+
+const secondsSince = (milliseconds) => Math.round((Date.now() - milliseconds) / 1000);

@@ -2,7 +2,7 @@
 // node setup/run.mjs start|test|bench|chaos|pulumi|rayshift ARGS...: sets up what is missing, then runs one of the project's programs.
 import { join } from "node:path";
 import { runForeground } from "./child.mjs";
-import { describeFailure, SetupError } from "./progress.mjs";
+import { describeFailure, exitCodeOf } from "./progress.mjs";
 import { setUp } from "./steps.mjs";
 import { runTests, testSummary } from "./testRun.mjs";
 
@@ -32,7 +32,7 @@ async function run(name, args) {
   } catch (error) {
     process.stderr.write(`${describeFailure(error)}\n`);
     if (name === "test") process.stdout.write(`${testSummary(0, 1)}\n`);
-    return error instanceof SetupError ? error.exitCode : 1;
+    return exitCodeOf(error);
   }
   const { root, env } = ready;
   if (name === "test") return await runTests(root, env, args);

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 // Brings everything rayshift needs into place. It runs before the Node packages are there, so it uses Node alone.
-import { describeFailure, SetupError } from "./progress.mjs";
+import { describeFailure, exitCodeOf } from "./progress.mjs";
 import { setUp } from "./steps.mjs";
 
 try {
   await setUp({ env: process.env, quiet: false, stream: process.stderr });
 } catch (error) {
   process.stderr.write(`${describeFailure(error)}\n`);
-  process.exitCode = error instanceof SetupError ? error.exitCode : 1;
+  process.exitCode = exitCodeOf(error);
 }

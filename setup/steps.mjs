@@ -22,8 +22,8 @@ import { pythonPackages } from "./pythonPackages.mjs";
  * @typedef {{detail: string, toolchain?: Partial<import("./environment.mjs").Toolchain>}} Result
  */
 
-/** @type {Step[]} */
-const forPrograms = [nodePackages, pulumiCli, pythonPackages];
+/** What needs the Node packages, and nothing of each other. @type {Step[]} */
+const forPrograms = [pulumiCli, pythonPackages];
 /** What only tests need comes when they are run. */
 const forTests = [...forPrograms, cloudPackages];
 
@@ -31,10 +31,10 @@ const forTests = [...forPrograms, cloudPackages];
  * Brings everything the project needs into place, reusing what is there.
  * @param {{env: NodeJS.ProcessEnv, quiet: boolean, stream: NodeJS.WriteStream, tests?: boolean}} options `quiet`: one line when all is reused
  * @returns {Promise<{root: string, env: NodeJS.ProcessEnv}>} the environment to run the project's programs in
- * @throws {import("./progress.mjs").SetupError}
+ * @throws {import("./progress.mjs").SetupError} or an AggregateError of several
  */
 export async function setUp({ env, quiet, stream, tests = false }) {
-  const tools = tests ? forTests : forPrograms;
+  const others = tests ? forTests : forPrograms;
   const progress = new Progress({ stream, quiet });
   checkNode(process.versions.node);
   const root = packageRoot;
@@ -43,13 +43,14 @@ export async function setUp({ env, quiet, stream, tests = false }) {
   const stopListening = interruptible();
   try {
     const missing = [];
-    for (const step of [...tools, build]) if ((await step.inPlace(context)) === undefined) missing.push(step);
+    for (const step of [nodePackages, ...others, build])
+      if ((await step.inPlace(context)) === undefined) missing.push(step);
     for (const step of missing) await step.prepare?.(context);
     makeHome(home, env);
     const unlock = missing.length === 0 ? () => {} : await lock(home, progress);
     try {
-      const results = [];
-      for (const step of tools) results.push(await complete(step, context, progress));
+      const first = await complete(nodePackages, context, progress);
+      const results = [first, ...(await allOf(others.map((step) => complete(step, context, progress))))];
       const toolchain = Object.assign({}, ...results.map((result) => result.toolchain));
       // Written before the build: the tools are of use to whoever mends a source that does not compile.
       writeToolchain(home, toolchain);
@@ -62,6 +63,15 @@ export async function setUp({ env, quiet, stream, tests = false }) {
   } finally {
     stopListening();
   }
+}
+
+/** Waits for the end of each, also when one fails: what the others have brought into place is there for the next run. */
+async function allOf(works) {
+  const ends = await Promise.allSettled(works);
+  const failures = ends.filter(({ status }) => status === "rejected").map(({ reason }) => reason);
+  if (failures.length > 1) throw new AggregateError(failures);
+  if (failures.length === 1) throw failures[0];
+  return ends.map(({ value }) => value);
 }
 
 async function lock(home, progress) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { installPackage, onlyNode, root, runNode, temporaryFolder } from "./support";
+import { installPackage, onlyNode, root, runNode, temporaryFolder, writeScript } from "./support";
 
 describe("setup", () => {
   const folder = temporaryFolder();
@@ -27,6 +27,19 @@ describe("setup", () => {
     const { code, stdout } = await setUp(["run.mjs", "test"], env);
     assert.equal(code, 2);
     assert.equal(stdout, "0 passed, 1 failed\n");
+  });
+
+  it("ends what it can when a part fails, and tells of every part that failed", async () => {
+    const env = { PATH: onlyNode(folder()), HOME: folder(), RAYSHIFT_HOME: join(folder(), "home") };
+    const answer = `printf '3.12.1\\n%s\\nTrue\\n' "$0"`;
+    writeScript(
+      join(env.PATH, "python3"),
+      `case "$3" in *platform*) ${answer};; *) echo "disk is full" >&2; exit 1;; esac`,
+    );
+    const { code, stderr } = await setUp(["setup.mjs"], env);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, /^set-up failed: the Pulumi CLI .* there is no Go on PATH\n {2}what to do: install Go /m);
+    assert.match(stderr, /^set-up failed: `.*python3 -m venv` ended .*\n {2}\| disk is full\n {2}what to do: see /m);
   });
 
   it("refuses a program it does not know", async () => {
