@@ -2,6 +2,7 @@ import { lookup } from "node:dns/promises";
 import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import type { MarkerAddress, Share } from "../serve/guards";
+import { within } from "../within";
 
 /** Path at which a cloud's load balancer answers with the weights that it goes by, itself and not through a cluster. */
 export const markerPath = "/-/rayshift/weights";
@@ -111,7 +112,7 @@ export function ask(
   signal?: AbortSignal,
 ): Promise<Answer> {
   const target = new URL(path, url);
-  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+  const limited = within(TIMEOUT_MS, signal);
   return new Promise((resolve, reject) => {
     const request = target.protocol === "https:" ? requestHttps : requestHttp;
     const sent = request(
@@ -127,7 +128,7 @@ export function ask(
           host: hostname ?? target.host,
           ...(queryAuthToken === undefined ? {} : { authorization: `Bearer ${queryAuthToken}` }),
         },
-        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+        signal: limited,
       },
       (response) => {
         const chunks: Buffer[] = [];
@@ -142,7 +143,7 @@ export function ask(
         });
       },
     );
-    sent.on("error", (error) => reject(timeout.aborted ? new Error(`no answer within ${TIMEOUT_MS / 1000} s`) : error));
+    sent.on("error", (error) => reject(limited.aborted ? limited.reason : error));
     sent.end();
   });
 }

@@ -1,3 +1,4 @@
+import { within } from "../within";
 import { accessToken } from "./credentials";
 
 /** Google Cloud answered and said no; the message is its own. */
@@ -24,13 +25,12 @@ export async function compute<T>(method: "GET" | "DELETE", path: string, signal?
   // The name that Pulumi's own provider knows it by.
   const endpoint = process.env.GOOGLE_COMPUTE_CUSTOM_ENDPOINT ?? ENDPOINT;
   const token = await accessToken(process.env, signal);
-  const timeout = AbortSignal.timeout(TIMEOUT_MS);
   let response: Response;
   try {
     response = await fetch(new URL(path, endpoint.replace(/\/?$/, "/")), {
       method,
       headers: { authorization: `Bearer ${token}` },
-      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+      signal: within(TIMEOUT_MS, signal),
     });
   } catch (error) {
     signal?.throwIfAborted();

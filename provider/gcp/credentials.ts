@@ -2,6 +2,7 @@ import { createSign } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { within } from "../within";
 
 /**
  * Access tokens of the account that Pulumi's own provider takes as well: GOOGLE_OAUTH_ACCESS_TOKEN, a file or the text of
@@ -114,12 +115,11 @@ function ofMachine(environment: NodeJS.ProcessEnv, signal?: AbortSignal): Promis
 }
 
 async function asked(uri: string, request: RequestInit, signal?: AbortSignal): Promise<Token> {
-  const timeout = AbortSignal.timeout(TIMEOUT_MS);
   let response: Response;
   try {
     response = await fetch(uri, {
       ...request,
-      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+      signal: within(TIMEOUT_MS, signal),
     });
   } catch (error) {
     signal?.throwIfAborted();

@@ -4,6 +4,7 @@ import { Agent, type RequestOptions, request as requestHttps } from "node:https"
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import type { ApiServerAddress } from "../serve/dashboard";
+import { within } from "../within";
 
 /** Which API server, whatever the namespace. */
 export type ApiServer = Pick<ApiServerAddress, "kubeconfig" | "context">;
@@ -94,14 +95,14 @@ export async function ask(server: ApiServer, path: string, options: ApiRequest =
   const length = body === undefined ? {} : { "content-length": String(Buffer.byteLength(body)) };
   request.headers = { ...headers, ...length, ...request.headers, accept: "application/json" };
   keepConnections(known, request);
-  const timeout = AbortSignal.timeout(timeoutMs);
-  request.signal = signal === undefined ? timeout : AbortSignal.any([signal, timeout]);
+  const limited = within(timeoutMs, signal);
+  request.signal = limited;
   let answer: Answer;
   try {
     answer = await send(new URL(cluster.server.replace(/\/$/, "") + path), request, body);
   } catch (error) {
     signal?.throwIfAborted();
-    const why = timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : (error as Error).message;
+    const why = limited.aborted ? limited.reason.message : (error as Error).message;
     throw new ApiServerUnreachable(`the API server ${cluster.server} of ${nameOf(server)} cannot be reached: ${why}`);
   }
   if (answer.status === 401 && isStatus(answer.text)) {

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { effect } from "../effects";
+import { within } from "../within";
 import type { ServeDeployment } from "./config";
 import { deploymentsOf, type Observation, parseObservation } from "./observation";
 
@@ -166,7 +167,7 @@ async function request(
   body?: object,
 ): Promise<string> {
   signal?.throwIfAborted();
-  const timeout = AbortSignal.timeout(timeoutMs);
+  const limited = within(timeoutMs, signal);
   const token = await readToken(address);
   let answer: Answer;
   try {
@@ -177,11 +178,11 @@ async function request(
         ...(body === undefined ? {} : { "content-type": "application/json" }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+      signal: limited,
     });
   } catch (error) {
     signal?.throwIfAborted();
-    throw unreachable(address, timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : causeOf(error), error);
+    throw unreachable(address, limited.aborted ? limited.reason.message : causeOf(error), error);
   }
   const { status, text } = answer;
   if (status === 401 || status === 403) {

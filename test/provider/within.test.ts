@@ -11,14 +11,19 @@ describe("a signal within a time", () => {
     assert.match(String(signal.reason), /enough/);
   });
 
-  it("is aborted when the time is over, also when Node has collected what it can", () => {
-    const script = `
+  for (const [other, given] of [
+    ["another", "new AbortController().signal"],
+    ["no other", "undefined"],
+  ]) {
+    it(`is aborted when the time is over, with ${other} signal, also when Node has collected what it can`, () => {
+      const script = `
       const { within } = require("./dist/provider/within");
-      const signal = within(300, new AbortController().signal);
-      signal.addEventListener("abort", () => console.log(signal.reason.name));
+      const signal = within(300, ${given});
+      signal.addEventListener("abort", () => console.log(signal.reason.name, signal.reason.message));
       const collecting = setInterval(() => global.gc(), 20);
       setTimeout(() => clearInterval(collecting), 1000);`;
-    const said = execFileSync(process.execPath, ["--expose-gc", "-e", script], { cwd: root, encoding: "utf8" });
-    assert.equal(said, "TimeoutError\n");
-  });
+      const said = execFileSync(process.execPath, ["--expose-gc", "-e", script], { cwd: root, encoding: "utf8" });
+      assert.equal(said, "TimeoutError no answer within 0.3 s\n");
+    });
+  }
 });
