@@ -41,7 +41,7 @@ export async function giveUp(
   // All at once asks nobody whether the primary can take its traffic: only for one that serves.
   if (how.atOnce && why.kind === "unhealthy" && primaryServes(seen))
     await backAtOnce(session, deployed, seen, keepsNodes(deployed) ? "afterCanary" : "atOnce");
-  else await goBack(session, deployed, goal.surge);
+  else await goBack(session, deployed, goal.surge, seen);
   throw new (why.kind === "deadline" ? DeadlinePassed : RolledBack)(versions.canary, why.reason);
 }
 
@@ -58,12 +58,17 @@ export function pendingRejection({ config }: Session): RejectedVersion | undefin
 
 /**
  * Back to the primary alone. While the primary is whole the traffic returns in one update; a primary that was shrunk
- * grows again by waypoints, within the surge.
+ * grows again by waypoints, within the surge. `before`: what was just seen of `deployed`.
  */
-export async function goBack(session: Session, deployed: Deployed, surge: number | undefined): Promise<void> {
+export async function goBack(
+  session: Session,
+  deployed: Deployed,
+  surge: number | undefined,
+  before?: Inspection,
+): Promise<void> {
   const { primary, canary, startedAt, deadline } = deployed.rollout;
   session.config.edit(configOf(primary));
-  const seen = await inspect(deployed.rollout, deployed.targets, session.signal);
+  const seen = before ?? (await inspect(deployed.rollout, deployed.targets, session.signal));
   // What was recorded counts as well: the program goes by it, and refuses to end in one update what the record has half way.
   const whole = Math.min(seen.at.primaryCapacity, waypointOf(deployed.rollout).primaryCapacity) === 100;
   if (canary !== undefined && !whole) {
