@@ -176,7 +176,9 @@ describe("a service on a node of Kubernetes", function () {
         onEvent: (event) => said.push("message" in event ? event.message : JSON.stringify(event)),
       });
       try {
-        await service.deleteHead("headless");
+        const [head] = await service.podsOf("headless", "head");
+        assert.ok(head);
+        await service.deletePod(head);
         const ended = () => said.some((message) => /was rolled back/.test(message)) || undefined;
         await until("an end of the rollout", 400, ended).catch((error) => assert.fail(`${error}: ${said.join("; ")}`));
       } finally {

@@ -290,17 +290,18 @@ export class FullService {
     return (await this.list(group, plural)).map(({ metadata }) => metadata.name).sort();
   }
 
-  async list(group: string, plural: string): Promise<KubernetesObject[]> {
-    const path = `${group}/namespaces/${this.namespace}/${plural}`;
+  async list(group: string, plural: string, labels = ""): Promise<KubernetesObject[]> {
+    const path = `${group}/namespaces/${this.namespace}/${plural}?labelSelector=${encodeURIComponent(labels)}`;
     return (await this.bed.api.get<{ items: KubernetesObject[] }>(path)).items;
   }
 
-  /** Deletes the head pod of a version's cluster. */
-  async deleteHead(version: string): Promise<void> {
-    const pods = await this.list("/api/v1", "pods");
-    const head = pods.find(({ metadata }) => metadata.name.startsWith(`${SERVICE}-${version}-`) && isHead(metadata));
-    assert.ok(head, `no head among ${pods.map(({ metadata }) => metadata.name)}`);
-    await this.bed.api.delete(`/api/v1/namespaces/${this.namespace}/pods/${head.metadata.name}`);
+  /** The head of a version's cluster, or its workers. */
+  async podsOf(version: string, type: "head" | "worker"): Promise<KubernetesObject[]> {
+    return this.list("/api/v1", "pods", `rayshift.io/cluster=${SERVICE}-${version},ray.io/node-type=${type}`);
+  }
+
+  deletePod({ metadata: { name } }: KubernetesObject): Promise<void> {
+    return this.bed.api.delete(`/api/v1/namespaces/${this.namespace}/pods/${name}`);
   }
 
   rayServices(): Promise<string[]> {
@@ -317,8 +318,6 @@ export class FullService {
     }
   }
 }
-
-const isHead = ({ labels = {} }: KubernetesObject["metadata"]) => labels["ray.io/node-type"] === "head";
 
 /** A pod that runs the command line in a user's project, in the host's root, with the token where programs look for it. */
 function podFor(name: string, { folder, environment }: KubernetesProject, args: readonly string[]): KubernetesObject {
