@@ -8,6 +8,8 @@ import type { PlacedVersion } from "./record";
 export type ClusterAddress = DashboardAddress & {
   /** `HOST:PORT` */
   serveAddress: string;
+  /** Requests are answered while the head is gone, and another one takes its state up. */
+  outlivesHead?: boolean;
 };
 
 /** A cluster of a target, as a component. */

@@ -27,6 +27,8 @@ export interface Inspection {
   strange: string[];
   /** Why the canary answers nobody where its capacity says that it does, but for what Ray calls unhealthy. */
   down?: string | undefined;
+  /** Whether the canary's requests are answered while its head is gone. */
+  outlivesHead: boolean;
   /** Why a version is unhealthy, in Ray's words. */
   unhealthy: { primary?: string | undefined; canary?: string | undefined };
 }
@@ -65,6 +67,7 @@ export async function inspect(
       (name) => ![record.primary.cluster, record.canary?.cluster].includes(name),
     ),
     down: record.canary && canary && downOf(record.canary, canary),
+    outlivesHead: address(record.canary)?.outlivesHead === true,
     unhealthy: { primary: unhealthiness(primary), canary: canary && unhealthiness(canary) },
   };
 }

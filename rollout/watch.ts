@@ -22,6 +22,8 @@ export interface WatchOptions {
 const intervalMs = 500;
 /** A head that does not answer for this long is dead; a busy one answers again within it. */
 const unreachableGraceMs = 10_000;
+/** The same where requests are answered meanwhile: long enough for another head, its image and its start. */
+const replacedGraceMs = 120_000;
 
 /** For how long a canary has been down, over all looks at it. */
 export class Outage {
@@ -29,10 +31,10 @@ export class Outage {
   private lasted: string | undefined;
 
   /**
-   * Takes a look in; gives the reason when the canary has been down for longer than a busy head is silent. From then on
-   * the reason stands: what a cluster without its head let fail is not made good by another head.
+   * Takes a look in; gives the reason when the canary has been down for longer than a busy head is silent, or than it takes
+   * to replace one. From then on the reason stands: what a cluster without its head let fail is not made good by another head.
    */
-  observe({ canary, down }: Pick<Inspection, "canary" | "down">): string | undefined {
+  observe({ canary, down, outlivesHead }: Pick<Inspection, "canary" | "down" | "outlivesHead">): string | undefined {
     if (this.lasted !== undefined) return this.lasted;
     if (canary === undefined || down === undefined) {
       this.known = undefined;
@@ -40,7 +42,8 @@ export class Outage {
     }
     const { version } = canary;
     if (this.known?.version !== version) this.known = { version, since: Date.now() };
-    if (Date.now() - this.known.since >= unreachableGraceMs) this.lasted = `${version}: ${down}`;
+    const graceMs = outlivesHead ? replacedGraceMs : unreachableGraceMs;
+    if (Date.now() - this.known.since >= graceMs) this.lasted = `${version}: ${down}`;
     return this.lasted;
   }
 }
@@ -58,7 +61,7 @@ export async function watch(options: WatchOptions, signal: AbortSignal): Promise
       options.onLook(seen);
       // What an update has just made, or makes anew, runs nothing yet; only its silence counts.
       const counts = options.outage !== undefined || seen.canary?.replicas === null;
-      const outlasted = outage.observe(counts ? seen : {});
+      const outlasted = outage.observe(counts ? seen : { outlivesHead: false });
       const reason = seen.unhealthy.canary ?? outlasted;
       if (options.endWhenUnhealthy && reason !== undefined) return { kind: "unhealthy", reason };
     }

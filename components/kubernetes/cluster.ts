@@ -24,6 +24,8 @@ export interface KubernetesClusterArgs extends RouteArgs {
   provider: pulumi.ProviderResource;
 }
 
+type RayServiceSpec = Partial<ReturnType<typeof rayService>["spec"]>;
+
 /** Of a RayService. */
 export type RayServiceClusterAddress = Extract<ClusterAddress, RayServiceDashboard>;
 
@@ -91,7 +93,17 @@ export class KubernetesCluster extends pulumi.ComponentResource implements Clust
       { parent: this, dependsOn: [made] },
     );
     const serveAddress = `${own}-serve-svc.${namespace}.svc:${ports.serve}`;
-    this.address = cluster.kubernetes.apply((kubernetes) => ({ kubernetes, serveAddress }));
+    this.address = pulumi.all([cluster.kubernetes, stateIsKept(made)]).apply(([kubernetes, outlivesHead]) => ({
+      kubernetes,
+      serveAddress,
+      ...(outlivesHead ? { outlivesHead } : {}),
+    }));
     this.registerOutputs({ address: this.address });
   }
+}
+
+/** Whether the head's state is in a Redis, by what the cluster was made of: the stack's settings may be others by now. */
+function stateIsKept(made: CustomResource): pulumi.Output<boolean> {
+  const { spec } = made as CustomResource & { spec: pulumi.Output<RayServiceSpec | undefined> };
+  return pulumi.unsecret(spec.apply((live) => live?.rayClusterConfig?.gcsFaultToleranceOptions !== undefined));
 }

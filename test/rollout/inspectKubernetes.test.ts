@@ -57,6 +57,15 @@ describe("inspect, on Kubernetes", () => {
     assert.deepEqual((await inspect(record, targets)).gone, ["the cluster of v1", "the cluster of v2"]);
   });
 
+  it("knows whether the canary's requests are answered without its head", async () => {
+    assert.equal((await inspect(record, targets)).outlivesHead, false);
+    targets.clusters.v1!.outlivesHead = true;
+    assert.equal((await inspect(record, targets)).outlivesHead, false);
+    targets.clusters.v2!.outlivesHead = true;
+    v2.head = false;
+    assert.equal((await inspect(record, targets)).outlivesHead, true);
+  });
+
   it("takes a silent API server, or one that does not let it in, for no finding", async () => {
     api.token = "renewed";
     await assert.rejects(inspect(record, targets), /credentials.*expired\?.*\nNothing is known of the service/);

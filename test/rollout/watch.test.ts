@@ -15,6 +15,7 @@ const well: Inspection = {
   drifted: false,
   silent: false,
   strange: [],
+  outlivesHead: false,
   unhealthy: {},
 };
 const sick: Inspection = { ...well, unhealthy: { canary: "deployment D is UNHEALTHY" } };
@@ -183,6 +184,17 @@ describe("watch", () => {
     assert.equal(result, "watching");
     await pass(1000);
     assert.deepEqual(result, { kind: "unhealthy", reason: "v2: its head does not answer" });
+  });
+
+  it("gives a head that is replaced two minutes where requests are answered meanwhile", async () => {
+    let now: Inspection = { ...silent, outlivesHead: true };
+    await begin(async () => now, { outage: new Outage() });
+    await pass(60_000);
+    now = { ...empty, outlivesHead: true };
+    await pass(59_500);
+    assert.equal(result, "watching");
+    await pass(500);
+    assert.deepEqual(result, { kind: "unhealthy", reason: "v2: nothing runs on its cluster" });
   });
 
   it("does not count another canary's outage", () => {

@@ -10,6 +10,7 @@ describe("traffic that an unhealthy canary has", () => {
     drifted: false,
     silent: false,
     strange: [],
+    outlivesHead: false,
     unhealthy: {},
     ...changes,
   });

@@ -94,6 +94,12 @@ describe("the target kubernetes", () => {
     assert.equal((await resolved(result.url)).value, "http://10.0.0.1");
   });
 
+  it("says of a cluster whose head keeps its state in Redis that it outlives the head", async () => {
+    const { result } = await declared(first, undefined, { redis: { address: "redis:6379" } });
+    const { value } = await resolved(result.addresses);
+    assert.deepEqual(value?.clusters.v1, { ...addressOf("v1"), outlivesHead: true });
+  });
+
   it("keeps the query token a secret in the Secret and in the probe, and names it nowhere else", async () => {
     const { resources, result } = await declared(first, undefined);
     const { value } = await resolved(result.queryAuthToken!);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
-import { deploy, status, terminate } from "../../../rollout/index";
+import { deploy, status, supervise, terminate } from "../../../rollout/index";
 import { versionAnswering } from "../../e2e/project";
 import type { KubernetesObject } from "../bed/api";
 import { BUILD_MS } from "../bed/bed";
@@ -8,7 +8,7 @@ import { whyNoNode } from "../bed/full/debianPackages";
 import { RAY_IMAGE } from "../bed/full/images";
 import { isReady } from "../bed/full/machine";
 import { until } from "../bed/until";
-import { FullService, replicas, surge } from "./service";
+import { FullService, surge } from "./service";
 
 const PASSWORD = "of-the-test";
 const REDIS_PORT = 6379;
@@ -78,10 +78,6 @@ describe("a service on a node of Kubernetes whose pods ask for the token and who
     assert.equal(await versionAnswering(reached), version);
     for (const token of [undefined, "another"]) assert.equal(await versionAnswering({ ...reached, token }), "401");
   };
-  const podsOf = async (type: string) => {
-    const pods = await service.list("/api/v1", "pods");
-    return pods.filter(({ metadata }) => metadata.labels?.["ray.io/node-type"] === type);
-  };
   const uids = (pods: KubernetesObject[]) => pods.map(({ metadata }) => metadata.uid).sort();
 
   it("answers those who have the token", async () => {
@@ -90,21 +86,50 @@ describe("a service on a node of Kubernetes whose pods ask for the token and who
     assert.ok((await keysIn(service)) > 0, "Redis keeps nothing of the head");
   });
 
+  /** Resolves when another head has taken over from the one of a version, and as many replicas run as before. */
+  const replaceHead = async (version: "v1" | "v2", role: "primary" | "canary") => {
+    const workers = uids(await service.podsOf(version, "worker"));
+    const before = (await status({ folder: service.folder }))[role]?.replicas?.running;
+    const [head] = await service.podsOf(version, "head");
+    assert.ok(head && before);
+    await service.deletePod(head);
+    await until("another head", READY_SECONDS, async () => {
+      const [other] = await service.podsOf(version, "head");
+      const taken = other !== undefined && other.metadata.uid !== head.metadata.uid && isReady(other);
+      const now = (await status({ folder: service.folder }))[role];
+      return (taken && now?.replicas?.running === before) || undefined;
+    });
+    assert.deepEqual(uids(await service.podsOf(version, "worker")), workers);
+  };
+
   it("keeps its workers and fails no request while another head takes over", async () => {
-    const workers = uids(await podsOf("worker"));
-    const [head] = await podsOf("head");
-    assert.ok(head);
+    const seen = await service.underLoad(() => replaceHead("v1", "primary"));
+    process.stderr.write(`      another head: ${seen.seconds.toFixed(0)} s, ${seen.load.sent} requests\n`);
+    assert.equal((await status({ folder: service.folder })).state, "RUNNING");
+  });
+
+  it("keeps a held canary under supervision while another head takes over", async () => {
+    await service.safely(() =>
+      deploy({ folder: service.folder, file: service.file("v2"), canaryPercent: 50, maxSurgePercent: surge }),
+    );
+    const over = new AbortController();
+    const said: string[] = [];
     const seen = await service.underLoad(async () => {
-      await service.bed.api.delete(`/api/v1/namespaces/${service.namespace}/pods/${head.metadata.name}`);
-      await until("another head", READY_SECONDS, async () => {
-        const [other] = await podsOf("head");
-        const { state, primary } = await status({ folder: service.folder });
-        const taken = other !== undefined && other.metadata.uid !== head.metadata.uid && isReady(other);
-        return (taken && state === "RUNNING" && primary?.replicas?.running === replicas) || undefined;
+      const supervising = supervise({
+        folder: service.folder,
+        intervalSeconds: 2,
+        signal: over.signal,
+        onEvent: (event) => said.push(JSON.stringify(event)),
       });
+      try {
+        await replaceHead("v2", "canary");
+      } finally {
+        over.abort();
+        await supervising;
+      }
     });
     process.stderr.write(`      another head: ${seen.seconds.toFixed(0)} s, ${seen.load.sent} requests\n`);
-    assert.deepEqual(uids(await podsOf("worker")), workers);
+    assert.deepEqual([said, (await status({ folder: service.folder })).canary?.traffic], [[], 50]);
   });
 
   it("rolls out with no request failed", async () => {
