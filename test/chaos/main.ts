@@ -8,14 +8,15 @@ import { describeStep, scheduleOf } from "./schedule";
 import type { Stage } from "./stage";
 
 const usage = `usage: npm run chaos -- [--seeds N] [--from SEED]
-       npm run chaos -- --matrix [--only REGEXP] [--every N] [--offset N]
-       npm run chaos -- --kubernetes [--only REGEXP] [--every N] [--offset N]
+       npm run chaos -- --matrix [--only REGEXP] [--every N] [--offset N] [--from CASE]
+       npm run chaos -- --kubernetes [--only REGEXP] [--every N] [--offset N] [--from CASE]
        npm run chaos -- --fake [--seeds N] [--from SEED] [--steps N] [--only "KIND,KIND"] [--show]
        npm run chaos -- --fake --matrix [--only REGEXP] [--every N] [--offset N] [--show]
 
 Seeds: schedules of commands, faults and kills, one a seed; the first is SEED (1).
 Matrix: a kill before and after every effect of a rollout, a rollback and a completion; of those whose description
-matches REGEXP every N-th, beginning with number OFFSET (all of them take hours).
+matches REGEXP every N-th, beginning with number OFFSET (all of them take hours). CASE: the first of these that is
+played, 1 by default, to go on with a matrix that was ended.
 Kubernetes: the matrix with dozens of GPU workers over fake nodes, on the test bed (test/kubernetes/bed).
 Fake: schedules over fakes of the engine, of Ray and of HAProxy in one process, about one a second; with --matrix a
 kill at every effect of more commands than above, and of the engine's own steps (all of them take 20 minutes).
@@ -51,7 +52,14 @@ async function runSeeds(project: ChaosProject, from: number, count: number): Pro
   return failed;
 }
 
-async function runMatrix(stage: Stage, only: RegExp, every: number, offset: number): Promise<number> {
+interface Choice {
+  only: RegExp;
+  every: number;
+  offset: number;
+  from: number;
+}
+
+async function runMatrix(stage: Stage, { only, every, offset, from }: Choice): Promise<number> {
   const matrix = new Matrix(stage);
   await matrix.begin();
   const cases = [];
@@ -62,6 +70,7 @@ async function runMatrix(stage: Stage, only: RegExp, every: number, offset: numb
   print(`${chosen.length} of ${cases.length} cases`);
   let failed = 0;
   for (const [index, each] of chosen.entries()) {
+    if (index + 1 < from) continue;
     if (stopped) break;
     const { problems, codes, said, reached, seconds } = await matrix.run(each);
     const end = problems.length > 0 ? "FAILED" : reached ? "ok" : "not reached";
@@ -116,7 +125,12 @@ async function main(): Promise<void> {
     return value;
   };
   const inMatrix = (stage: Stage) =>
-    runMatrix(stage, new RegExp(values.only ?? ""), number(values.every, 1), number(values.offset, 0));
+    runMatrix(stage, {
+      only: new RegExp(values.only ?? ""),
+      every: number(values.every, 1),
+      offset: number(values.offset, 0),
+      from: number(values.from, 1),
+    });
   const failed = values.kubernetes
     ? await onKubernetes(inMatrix)
     : await onThisHost((project) =>

@@ -14,7 +14,8 @@ export const SERVICE_NETWORK = "10.96.0.0/16";
 export const CONTEXT = "rayshift-bed";
 
 const START_SECONDS = 120;
-const TOKEN_SECONDS = 3600;
+/** Longer than the whole matrix of kills takes. */
+const TOKEN_SECONDS = 86_400;
 
 /** In the bed's folder: what service accounts asked for, a JSON object a line. */
 export const AUDIT_LOG = "audit.jsonl";
