@@ -77,7 +77,7 @@ export class DashboardUnreachable extends Error {
   override readonly name = "DashboardUnreachable";
   constructor(
     message: string,
-    /** Nothing listens at the address: the cluster's head is gone, not merely slow. */
+    /** Nothing of Ray listens at the address: the cluster's head is gone, not merely slow. */
     readonly refused: boolean,
   ) {
     super(message);
@@ -115,7 +115,23 @@ const PATH = "/api/serve/applications/";
 /** What runs on the cluster. A cluster on which Serve was never started has no applications. */
 export async function getApplications(address: DashboardAddress, signal?: AbortSignal): Promise<Observation> {
   const text = await getText(address, PATH, signal);
+  // Only on this host is a port of a head that has ended soon another program's; elsewhere something may stand in between.
+  if (address.dashboardTokenFile !== undefined && !isJson(text)) {
+    throw new DashboardUnreachable(
+      `Ray's dashboard at ${address.dashboardUrl} cannot be reached: another program answers there, ${text.slice(0, 200)}`,
+      true,
+    );
+  }
   return parseObservation(text, placeOf(address));
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Whether any replica serves requests; none does where Ray does not answer. */
