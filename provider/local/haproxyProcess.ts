@@ -26,6 +26,8 @@ const END_STEPS = [
   { signal: "SIGKILL", waitMs: 2000 },
 ] as const;
 const POLL_MS = 100;
+/** For how long a port that no process has is waited for. */
+const RELEASE_MS = 2000;
 
 /** The HAProxy that runs for this directory. Found by its configuration file's path, so also after a create that was killed. */
 export function runningHaproxy(directory: string): ProcessIdentity | undefined {
@@ -53,7 +55,12 @@ export function lastPort(directory: string): number | undefined {
 
 /** Throws when something listens on the port. */
 export async function requireFreePort(port: number): Promise<void> {
-  if (!(await isFree(port))) throw portInUse(port);
+  const end = Date.now() + RELEASE_MS;
+  while (!(await isFree(port))) {
+    // A process that was killed just now keeps its port until the last of its threads is gone, and has no files any more.
+    if (portHolder(port) !== undefined || Date.now() >= end) throw portInUse(port);
+    await sleep(POLL_MS);
+  }
 }
 
 /** A free port on 127.0.0.1, for one directory always the same if it can be. */

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readWeights, tell } from "../../../provider/local/haproxyAdmin";
 import { haproxyFiles } from "../../../provider/local/haproxyConfig";
-import { runningHaproxy, startHaproxy, stopHaproxy } from "../../../provider/local/haproxyProcess";
+import { requireFreePort, runningHaproxy, startHaproxy, stopHaproxy } from "../../../provider/local/haproxyProcess";
 import type { LoadBalancerInputs, LoadBalancerState } from "../../../provider/local/loadBalancer";
 import { processesWithArgument, waitForEnd } from "../../../provider/local/process";
 import type { Backend } from "../../../provider/local/shift";
@@ -122,6 +122,20 @@ describe("the local load balancer", function () {
       const updated = await update(state, inputs([v2.backend(100)]));
       assert.equal(updated.port, state.port);
       assert.deepEqual(await tally(updated, 5), { v2: 5 });
+    });
+
+    it("also an instant after its process was killed, when its port has still to become free", async () => {
+      const v1 = await upstream("v1");
+      const wanted = inputs([v1.backend(100)]);
+      const { port } = await create(wanted);
+      for (let round = 0; round < 15; round++) {
+        const identity = runningHaproxy(lb.directory)!;
+        process.kill(identity.pid, "SIGKILL");
+        await waitForEnd(identity, 2000);
+        await requireFreePort(port);
+        spawnSync(wanted.haproxy, ["-D", "-f", haproxyFiles(lb.directory).config]);
+      }
+      assert.equal((await create(wanted)).port, port);
     });
 
     it("not on a port that is in use, and says who uses it", async () => {
