@@ -34,7 +34,11 @@ export class Outage {
    * Takes a look in; gives the reason when the canary has been down for longer than a busy head is silent, or than it takes
    * to replace one. From then on the reason stands: what a cluster without its head let fail is not made good by another head.
    */
-  observe({ canary, down, outlivesHead }: Pick<Inspection, "canary" | "down" | "outlivesHead">): string | undefined {
+  observe({
+    canary,
+    down,
+    outlivesHead,
+  }: Partial<Pick<Inspection, "canary" | "down" | "outlivesHead">>): string | undefined {
     if (this.lasted !== undefined) return this.lasted;
     if (canary === undefined || down === undefined) {
       this.known = undefined;
@@ -61,7 +65,7 @@ export async function watch(options: WatchOptions, signal: AbortSignal): Promise
       options.onLook(seen);
       // What an update has just made, or makes anew, runs nothing yet; only its silence counts.
       const counts = options.outage !== undefined || seen.canary?.replicas === null;
-      const outlasted = outage.observe(counts ? seen : { outlivesHead: false });
+      const outlasted = outage.observe(counts ? seen : {});
       const reason = seen.unhealthy.canary ?? outlasted;
       if (options.endWhenUnhealthy && reason !== undefined) return { kind: "unhealthy", reason };
     }

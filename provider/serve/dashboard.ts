@@ -4,7 +4,7 @@ import { request as requestHttps } from "node:https";
 import { effect } from "../effects";
 import { within } from "../within";
 import type { ServeDeployment } from "./config";
-import { deploymentsOf, type Observation, parseObservation } from "./observation";
+import { deploymentsOf, NotJson, type Observation, parseObservation } from "./observation";
 
 /** How to reach the dashboard of a cluster: where it listens, or through the API server of a Kubernetes cluster. */
 export type DashboardAddress = DashboardEndpoint | CloudDashboard | RayServiceDashboard;
@@ -115,22 +115,13 @@ const PATH = "/api/serve/applications/";
 /** What runs on the cluster. A cluster on which Serve was never started has no applications. */
 export async function getApplications(address: DashboardAddress, signal?: AbortSignal): Promise<Observation> {
   const text = await getText(address, PATH, signal);
-  // Only on this host is a port of a head that has ended soon another program's; elsewhere something may stand in between.
-  if (address.dashboardTokenFile !== undefined && !isJson(text)) {
-    throw new DashboardUnreachable(
-      `Ray's dashboard at ${address.dashboardUrl} cannot be reached: another program answers there, ${text.slice(0, 200)}`,
-      true,
-    );
-  }
-  return parseObservation(text, placeOf(address));
-}
-
-function isJson(text: string): boolean {
   try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
+    return parseObservation(text, placeOf(address));
+  } catch (error) {
+    // Only on this host is a port of a head that has ended soon another program's; elsewhere something may stand in between.
+    if (!(error instanceof NotJson) || address.dashboardTokenFile === undefined) throw error;
+    const why = `another program answers there, ${text.slice(0, 200)}`;
+    throw new DashboardUnreachable(`Ray's dashboard at ${address.dashboardUrl} cannot be reached: ${why}`, true);
   }
 }
 

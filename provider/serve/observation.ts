@@ -85,13 +85,22 @@ const detailsSchema = z.object({
   applications: z.record(z.string(), applicationSchema).default({}),
 });
 
-/** Reads the answer of GET /api/serve/applications/; `source` names where it came from in the error. */
+/** Whoever answered is not Ray's dashboard, or does not let one through to it. */
+export class NotJson extends Error {
+  override readonly name = "NotJson";
+}
+
+/**
+ * Reads the answer of GET /api/serve/applications/; `source` names where it came from in the error.
+ *
+ * @throws NotJson, or Error when it is JSON of another shape
+ */
 export function parseObservation(text: string, source: string): Observation {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch {
-    throw new Error(`${source} did not answer with JSON but with: ${text.slice(0, 200)}`);
+    throw new NotJson(`${source} did not answer with JSON but with: ${text.slice(0, 200)}`);
   }
   const parsed = detailsSchema.safeParse(json);
   if (!parsed.success) {

@@ -1,3 +1,5 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { Agent, createServer, type IncomingHttpHeaders, request, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -14,6 +16,7 @@ import { processesWithArgument, waitForEnd } from "../../../provider/local/proce
 import type { Backend } from "../../../provider/local/shift";
 import type { OperationContext } from "../../../provider/resource";
 
+/** A cluster's HTTP side: answers with its name, the number of requests it got, and what reached it. */
 export class Upstream {
   readonly headers: IncomingHttpHeaders[] = [];
   healthy = true;
@@ -146,10 +149,7 @@ export class BalancerForTests {
 
   private async end(): Promise<void> {
     for (const load of this.loads) void load.stop();
-    for (const identity of processesWithArgument(haproxyFiles(this.directory).config)) {
-      process.kill(identity.pid, "SIGKILL");
-      await waitForEnd(identity, 2000);
-    }
+    if (this.running().length > 0) await this.kill();
     await Promise.all(this.upstreams.map((upstream) => upstream.stop()));
     rmSync(this.root, { recursive: true, force: true });
   }
@@ -162,6 +162,24 @@ export class BalancerForTests {
       progress: () => undefined,
       warn: (message) => this.warnings.push(message),
     };
+  }
+
+  private readonly running = () => processesWithArgument(haproxyFiles(this.directory).config);
+
+  /** Ends HAProxy, which must run, as it is. */
+  async kill(): Promise<void> {
+    const running = this.running();
+    assert.ok(running.length > 0, "no HAProxy runs");
+    for (const identity of running) {
+      process.kill(identity.pid, "SIGKILL");
+      await waitForEnd(identity, 2000);
+    }
+  }
+
+  /** As HAProxy is started by whoever finds it dead, from its own files. */
+  startAgain(): void {
+    const { status } = spawnSync(process.env.RAYSHIFT_HAPROXY!, ["-D", "-f", haproxyFiles(this.directory).config]);
+    assert.equal(status, 0);
   }
 
   readonly upstream = async (version: string, port?: number): Promise<Upstream> => {

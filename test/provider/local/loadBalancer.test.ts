@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { Agent } from "node:http";
 import { join } from "node:path";
@@ -8,7 +7,7 @@ import { readWeights, tell } from "../../../provider/local/haproxyAdmin";
 import { haproxyFiles } from "../../../provider/local/haproxyConfig";
 import { requireFreePort, runningHaproxy, startHaproxy, stopHaproxy } from "../../../provider/local/haproxyProcess";
 import type { LoadBalancerInputs, LoadBalancerState } from "../../../provider/local/loadBalancer";
-import { processesWithArgument, waitForEnd } from "../../../provider/local/process";
+import { processesWithArgument } from "../../../provider/local/process";
 import type { Backend } from "../../../provider/local/shift";
 import { PartialFailure } from "../../../provider/resource";
 import { lieAbout } from "../../fake/lyingSocket";
@@ -104,21 +103,16 @@ describe("the local load balancer", function () {
       const first = await create(inputs([v1.backend(100)]));
       const wanted = inputs([v1.backend(60), v2.backend(40)], { canary: "v2", queryAuthToken: "t" });
       const state = await update(first, wanted);
-      const kill = async () => {
-        const identity = runningHaproxy(lb.directory)!;
-        process.kill(identity.pid, "SIGKILL");
-        await waitForEnd(identity, 2000);
-      };
-      await kill();
-      spawnSync(wanted.haproxy, ["-D", "-f", haproxyFiles(lb.directory).config]);
+      await lb.kill();
+      lb.startAgain();
       assert.deepEqual({ ...(await type.read(lb.directory, state, lb.context)), pid: 0 }, { ...state, pid: 0 });
-      await kill();
+      await lb.kill();
       assert.equal(await type.read(lb.directory, state, lb.context), undefined);
       const again = await create(wanted);
       assert.equal(again.port, state.port);
       assert.notEqual(again.pid, state.pid);
       assert.deepEqual(await weights(), { v1: 60, v2: 40 });
-      await kill();
+      await lb.kill();
       const updated = await update(state, inputs([v2.backend(100)]));
       assert.equal(updated.port, state.port);
       assert.deepEqual(await tally(updated, 5), { v2: 5 });
@@ -129,11 +123,9 @@ describe("the local load balancer", function () {
       const wanted = inputs([v1.backend(100)]);
       const { port } = await create(wanted);
       for (let round = 0; round < 15; round++) {
-        const identity = runningHaproxy(lb.directory)!;
-        process.kill(identity.pid, "SIGKILL");
-        await waitForEnd(identity, 2000);
+        await lb.kill();
         await requireFreePort(port);
-        spawnSync(wanted.haproxy, ["-D", "-f", haproxyFiles(lb.directory).config]);
+        lb.startAgain();
       }
       assert.equal((await create(wanted)).port, port);
     });

@@ -1,12 +1,10 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { Agent } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { readCounts, readServers, readWeights, tell } from "../../../provider/local/haproxyAdmin";
 import { haproxyFiles } from "../../../provider/local/haproxyConfig";
-import { processesWithArgument, waitForEnd } from "../../../provider/local/process";
 import { BalancerForTests, send } from "./balancerForTests";
 
 describe("requests through the local load balancer", function () {
@@ -109,9 +107,7 @@ describe("requests through the local load balancer", function () {
       const wanted = inputs([v1.backend(90), v2.backend(10)], { canary: "v2" });
       const after = await update(state, wanted);
       assert.deepEqual(await limits(), { v1: 6, v2: 10 });
-      const [identity] = processesWithArgument(haproxyFiles(lb.directory).config);
-      process.kill(identity!.pid, "SIGKILL");
-      await waitForEnd(identity!, 2000);
+      await lb.kill();
       await startHaproxyAgain();
       assert.deepEqual(await limits(), { v1: 6, v2: 10 });
       assert.deepEqual(type.diff(after, wanted), { changes: false, replaces: [] });
@@ -142,10 +138,8 @@ describe("requests through the local load balancer", function () {
       assert.match(answer.body, /^Every version of this service is overloaded or down\. Try again later\.\n$/);
     });
 
-    /** As HAProxy is started by whoever finds it dead, from its own files. */
     async function startHaproxyAgain(): Promise<void> {
-      const { status } = spawnSync(process.env.RAYSHIFT_HAPROXY!, ["-D", "-f", haproxyFiles(lb.directory).config]);
-      assert.equal(status, 0);
+      lb.startAgain();
       while ((await readServers(haproxyFiles(lb.directory).adminSocket)).some(({ status }) => status !== "up"))
         await sleep(50);
     }
